@@ -1,0 +1,3 @@
+"""Streaming speech and audio inference server."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Bundles: the only interface between the workshop that trains models and the server that runs them."""

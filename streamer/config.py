@@ -1,0 +1,128 @@
+"""Server settings: defaults < TOML file < environment (`STREAMER_*`) < command-line flags, read once and frozen.
+
+A key that is not known is an error, wherever it comes from. Environment names nest with two underscores:
+`STREAMER_ENGINE__WORKERS=2`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from streamer.errors import InvalidRequest
+
+ENVIRONMENT_PREFIX = "STREAMER_"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EngineSection(_Section):
+    """How models run: worker threads, provider, batch and memory limits."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Worker threads; unset means one per CPU core (one per GPU for cuda)."""
+    provider: Literal["cpu", "cuda"] = "cpu"
+    max_batch: Annotated[int, Field(ge=1, le=256)] = 8
+    max_streams: Annotated[int, Field(ge=1)] = 256
+    """Live slots over all workers, per bundle."""
+    memory_budget_mb: Annotated[int, Field(ge=1)] = 2048
+    """State memory over all workers, per bundle."""
+
+
+class SessionSection(_Section):
+    """What each stream is held to; announced in `Ready`."""
+
+    max_frame_bytes: Annotated[int, Field(ge=2)] = 65536
+    max_frame_ms: Annotated[int, Field(ge=1)] = 2000
+    max_ahead_ms: Annotated[int, Field(ge=1)] = 10_000
+    idle_timeout_ms: Annotated[int, Field(ge=1)] = 30_000
+    max_session_ms: Annotated[int, Field(ge=1)] | None = None
+    unread_limit_ms: Annotated[int, Field(ge=1)] = 10_000
+
+
+class Settings(_Section):
+    """Everything `streamer serve` can be told."""
+
+    host: str = "127.0.0.1"
+    grpc_port: Port = 50051
+    http_port: Port = 8080
+    bundle_path: tuple[Path, ...] = ()
+    """Folders of bundles, searched before the ones that ship with the package."""
+    models: tuple[str, ...] = ("asr-en",)
+    """Bundles to serve; the first one of each task is that task's default."""
+    drain_deadline_s: Annotated[float, Field(ge=0)] = 20.0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    engine: EngineSection = EngineSection()
+    session: SessionSection = SessionSection()
+
+
+def load_settings(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merge the sources into frozen settings.
+
+    `flags` is nested like the TOML file; values of None mean "not given". Raises `InvalidRequest` naming the key, what
+    was expected and what was there.
+    """
+    merged: dict[str, Any] = {}
+    for source in (_from_file(file), _from_environment(environment), _given(flags or {})):
+        _merge(merged, source)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(f"setting {key}: {first['msg'].lower()}, got {first['input']!r:.120}") from None
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidRequest(f"cannot read settings file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"settings file {file} is not TOML: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, text in (os.environ if environment is None else environment).items():
+        if not key.startswith(ENVIRONMENT_PREFIX):
+            continue
+        *sections, name = key.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        target = found
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[name] = text.split(os.pathsep) if name in {"bundle_path", "models"} else text
+    return found
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in flags.items():
+        if isinstance(value, Mapping):
+            kept[key] = _given(value)
+        elif value is not None:
+            kept[key] = value
+    return kept
+
+
+def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+    for key, value in source.items():
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = dict(value) if isinstance(value, Mapping) else value

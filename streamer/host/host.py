@@ -1,0 +1,269 @@
+"""The host: which streams exist, who may come in, and how they all leave."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+
+from streamer.bundle.loader import Bundle
+from streamer.config import Settings
+from streamer.engine.engine import Engine
+from streamer.engine.worker import Worker
+from streamer.errors import Draining, InvalidRequest, StreamerError, StreamTimeout, UnknownBundle, wire_code
+from streamer.host.metrics import HostMetrics
+from streamer.host.outbox import Outbox
+from streamer.host.stream import Stream
+from streamer.session.messages import Config, Warning
+from streamer.session.session import Session, SessionSettings
+from streamer.tasks.registry import create_task
+from streamer.work import Lease
+
+_TICK_S = 0.25
+# A live client that is too fast must meet the limit of its session, not silent back-pressure.
+_LIVE_SLACK_MS = 4000.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One served bundle, as clients see it."""
+
+    name: str
+    version: str
+    task: str
+    description: str
+    languages: tuple[str, ...]
+    sample_rate: int
+    chunk_ms: float
+    delay_ms: float
+    is_default: bool
+
+
+class Host:
+    """Joins sessions to the engine. `bundles` are served; the first one of each task is its default.
+
+    Made and used on one event loop; the engine must be started before streams connect.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        bundles: Iterable[Bundle],
+        settings: Settings,
+        registry: CollectorRegistry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._bundles = tuple(bundles)
+        self._settings = settings
+        self._registry = registry
+        self._metrics = HostMetrics(registry)
+        self._clock = clock
+        limits = settings.session
+        self._session_settings = SessionSettings(
+            max_frame_bytes=limits.max_frame_bytes,
+            max_frame_ms=limits.max_frame_ms,
+            max_ahead_ms=limits.max_ahead_ms,
+            idle_timeout_ms=limits.idle_timeout_ms,
+            max_session_ms=limits.max_session_ms,
+        )
+        self._streams: set[Stream] = set()
+        self._dirty: dict[Worker, set[Stream]] = {}
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening_timer: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the engine (loads, self-tests and warms up every bundle) and the timers."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._engine.start)
+        for worker in self._engine.workers:
+            self._dirty[worker] = set()
+            worker.after_iteration(self._wake_after(worker))
+            worker.call_every(_TICK_S, self._tick_of(worker))
+        self._opening_timer = asyncio.create_task(self._time_out_openings())
+
+    async def stop(self) -> None:
+        """Stop the timers and the engine; streams still open end as drained."""
+        self._draining = True
+        await self._close_all(Draining("server stopped"))
+        if self._opening_timer is not None:
+            self._opening_timer.cancel()
+        await asyncio.to_thread(self._engine.stop)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a new stream would be served: warmed up, inference works, not draining."""
+        return self._engine.ready and not self._draining
+
+    @property
+    def open_streams(self) -> int:
+        """Streams that are connected now."""
+        return len(self._streams)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """What is served, defaults first within each task."""
+        return tuple(_model_info(bundle, bundle is self._default(bundle)) for bundle in self._bundles)
+
+    def metrics_text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def connect(self) -> Stream:
+        """Begin a stream in state OPENING; raises `Draining`."""
+        if self._draining:
+            raise Draining("server is shutting down, connect to another one")
+        session = Session(secrets.token_hex(8), self._session_settings)
+        limits = self._settings.session
+        stream = Stream(
+            session,
+            Outbox(limits.unread_limit_ms / 1000),
+            self._clock,
+            admit=self._admit,
+            on_end=self._stream_ended,
+            room_ms=limits.max_ahead_ms + _LIVE_SLACK_MS,
+        )
+        self._streams.add(stream)
+        self._empty.clear()
+        self._metrics.open_streams.set(len(self._streams))
+        return stream
+
+    async def drain(self, deadline_s: float) -> None:
+        """Take no new streams, warn the live ones, wait for them, end the rest as `Draining` at the deadline."""
+        self._draining = True
+        warning = Warning("draining", f"server shuts down, finish within {deadline_s:g} s")
+        for stream in tuple(self._streams):
+            self._on_worker(stream, lambda stream=stream: stream.say(warning))
+        try:
+            await asyncio.wait_for(self._empty.wait(), deadline_s)
+        except TimeoutError:
+            await self._close_all(Draining("server shut down before the stream ended"))
+
+    def _admit(self, stream: Stream, config: Config, now: float) -> None:
+        """Choose a worker, take its leases and open the session; raises `StreamerError` and then holds no lease."""
+        bundle = self._resolve(config.task, config.model)
+        manifest = bundle.manifest
+        if config.language and manifest.languages and config.language not in manifest.languages:
+            raise InvalidRequest(
+                f"model {manifest.name} speaks {', '.join(manifest.languages)}, got language {config.language!r}"
+            )
+        task = create_task(manifest, bundle.folder, config.endpointing)
+        worker, leases = self._lease(bundle)
+        stream.attach(worker, bundle.key, leases, config, self._dirty[worker])
+        stream.session.open(task, bundle.key, now)
+
+    def _lease(self, bundle: Bundle) -> tuple[Worker, tuple[Lease, ...]]:
+        worker = self._engine.choose_worker(bundle.key)
+        leases: list[Lease] = []
+        try:
+            for pool in bundle.manifest.pools:
+                leases.append(worker.lease(bundle.key, pool.name))
+        except StreamerError:
+            for lease in leases:
+                worker.release(lease)
+            raise
+        return worker, tuple(leases)
+
+    def _resolve(self, task: str, model: str) -> Bundle:
+        served = [bundle for bundle in self._bundles if bundle.manifest.task.kind == task]
+        if not served:
+            raise UnknownBundle(f"no model for task {task!r} is served here")
+        if not model:
+            return served[0]
+        for bundle in served:
+            if model in (bundle.manifest.name, bundle.key):
+                return bundle
+        raise UnknownBundle(f"unknown model {model!r}, expected one of {', '.join(b.key for b in served)}")
+
+    def _default(self, bundle: Bundle) -> Bundle:
+        return self._resolve(bundle.manifest.task.kind, "")
+
+    def _stream_ended(self, stream: Stream, error: StreamerError | None) -> None:
+        """Forget a stream; called on its worker's thread, or on the loop if it was never admitted."""
+        outcome = wire_code(error).name if error else "ok"
+        if error is not None and outcome == "internal":
+            log.error("stream failed", session=stream.session.session_id, error=str(error))
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._forget, stream, outcome)
+
+    def _forget(self, stream: Stream, outcome: str) -> None:
+        self._streams.discard(stream)
+        self._metrics.open_streams.set(len(self._streams))
+        self._metrics.streams.labels(outcome).inc()
+        if not self._streams:
+            self._empty.set()
+        stream.wake()
+
+    def _wake_after(self, worker: Worker) -> Callable[[], None]:
+        """One wake-up of the event loop per iteration of the worker, however many streams have news."""
+        dirty = self._dirty[worker]
+
+        def after_iteration() -> None:
+            if dirty and self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_wake, tuple(dirty))
+                dirty.clear()
+
+        return after_iteration
+
+    def _tick_of(self, worker: Worker) -> Callable[[], None]:
+        def tick() -> None:
+            now = self._clock()
+            for stream in tuple(self._streams):
+                if stream.worker is worker:
+                    stream.tick(now)
+
+        return tick
+
+    async def _time_out_openings(self) -> None:
+        """End streams that connect and never send a config."""
+        limit_s = self._session_settings.idle_timeout_ms / 1000
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = self._clock()
+            for stream in tuple(self._streams):
+                if stream.worker is None and now - stream.connected_at > limit_s:
+                    stream.fail(StreamTimeout(f"no config within {limit_s:g} s"))
+
+    def _on_worker(self, stream: Stream, action: Callable[[], None]) -> None:
+        if stream.worker is None:
+            action()
+            stream.wake()
+        else:
+            stream.worker.post(action)
+
+    async def _close_all(self, error: StreamerError) -> None:
+        for stream in tuple(self._streams):
+            self._on_worker(stream, lambda stream=stream: stream.fail(error))
+        await self._empty.wait()
+
+
+def _wake(streams: tuple[Stream, ...]) -> None:
+    for stream in streams:
+        stream.wake()
+
+
+def _model_info(bundle: Bundle, is_default: bool) -> ModelInfo:
+    manifest = bundle.manifest
+    rate = manifest.sample_rate or 0
+    audio = next((graph.audio for graph in manifest.graphs if graph.audio), None)
+    to_ms = 1000 / rate if rate else 0.0
+    return ModelInfo(
+        name=manifest.name,
+        version=manifest.version,
+        task=manifest.task.kind,
+        description=manifest.description,
+        languages=manifest.languages,
+        sample_rate=rate,
+        chunk_ms=audio.hop_samples * to_ms if audio else 0.0,
+        delay_ms=audio.delay_samples * to_ms if audio else 0.0,
+        is_default=is_default,
+    )

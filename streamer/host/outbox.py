@@ -1,0 +1,83 @@
+"""Messages of one stream that its client has not taken yet."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from streamer.errors import SlowReader, StreamerError
+from streamer.session.messages import Flow, Result, ServerMessage
+
+
+class Outbox:
+    """A queue between the worker thread that fills it and the event loop that empties it.
+
+    An interim result or a `Flow` that nobody has read yet is replaced by its successor; everything else is kept, in
+    order. It cannot grow without bound: `check` reports a client that leaves messages unread for `unread_limit_s`.
+    """
+
+    def __init__(self, unread_limit_s: float) -> None:
+        self._unread_limit_s = unread_limit_s
+        self._lock = threading.Lock()
+        # (time it was put, message) in the order of reading
+        self._messages: deque[tuple[float, ServerMessage]] = deque()
+        # What ended the stream; raised once the messages before it are read.
+        self._error: StreamerError | None = None
+        self._closed = False
+
+    def put(self, message: ServerMessage, now: float) -> None:
+        """Append `message`, in place of an unread one that it supersedes."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._messages and _supersedes(message, self._messages[-1][1]):
+                # Keep the older time: replacing interims must not hide a reader that is stuck.
+                now = self._messages.pop()[0]
+            self._messages.append((now, message))
+
+    def close(self, error: StreamerError | None = None) -> None:
+        """Nothing follows but `error`; the first call decides."""
+        with self._lock:
+            if not self._closed:
+                self._closed, self._error = True, error
+
+    def take(self) -> ServerMessage | None:
+        """Return the next message, or None if there is none now; raises the error that ended the stream."""
+        with self._lock:
+            if self._messages:
+                return self._messages.popleft()[1]
+            if self._error is not None:
+                raise self._error
+            return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stream ended well and every message was taken."""
+        with self._lock:
+            return self._closed and not self._messages and self._error is None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `take` would return a message or raise."""
+        with self._lock:
+            return bool(self._messages) or self._closed
+
+    def check(self, now: float) -> None:
+        """Raise `SlowReader` if the oldest unread message is older than the limit."""
+        with self._lock:
+            if self._messages and not self._closed and now - self._messages[0][0] > self._unread_limit_s:
+                unread = now - self._messages[0][0]
+                raise SlowReader(
+                    f"results left unread for {unread:.1f} s, expected them to be read within {self._unread_limit_s:g} s"
+                )
+
+
+def _supersedes(new: ServerMessage, old: ServerMessage) -> bool:
+    if isinstance(new, Flow):
+        return isinstance(old, Flow)
+    return (
+        isinstance(new, Result)
+        and isinstance(old, Result)
+        and not old.is_final
+        and new.segment_id == old.segment_id
+    )

@@ -1,0 +1,229 @@
+"""One live stream: the session on the worker's side, the queue ends on the event loop's side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from streamer.errors import ModelFault, StreamerError
+from streamer.host.outbox import Outbox
+from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage
+from streamer.session.session import Session
+from streamer.work import Lease, Priority, Result, Row, Step
+
+if TYPE_CHECKING:
+    from streamer.engine.worker import Worker
+
+_BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4}
+
+
+class Stream:
+    """A handle for one transport connection. Its methods belong to the event loop that called `Host.connect`.
+
+    Until the config is accepted the session lives on the event loop; from then on only its worker's thread touches it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        outbox: Outbox,
+        clock: Callable[[], float],
+        admit: Callable[[Stream, Config, float], None],
+        on_end: Callable[[Stream, StreamerError | None], None],
+        room_ms: float,
+    ) -> None:
+        self.session = session
+        self.outbox = outbox
+        self._clock = clock
+        self._admit = admit
+        self._on_end = on_end
+        self._room_ms = room_ms
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        # Set by `attach`, when the host has admitted the stream.
+        self._worker: Worker | None = None
+        self._leases: tuple[Lease, ...] = ()
+        self._bundle = ""
+        # Streams of this worker with news since its last iteration; shared with the host, worker's thread only.
+        self._dirty: set[Stream] = set()
+        self._bytes_per_second = 1
+        self._priority = Priority.LIVE
+        # Bytes handed to the worker that its session has not received yet (event loop adds, worker subtracts).
+        self._bytes_sent = 0
+        self._bytes_received = 0
+        self._ended = False
+        self.connected_at = clock()
+
+    # Event loop side
+
+    async def send(self, message: ClientMessage) -> None:
+        """Pass `message` on; waits while too much audio is buffered.
+
+        Never raises for the stream's own end: what is sent after it is dropped, and `receive` tells why.
+        """
+        now = self._clock()
+        if self._worker is None:
+            self._open(message, now)
+            return
+        while not self._has_room() and not self._ended:
+            self._room.clear()
+            if self._has_room():
+                break
+            await self._room.wait()
+        if self._ended:
+            return
+        if isinstance(message, Audio):
+            self._bytes_sent += len(message.data)
+        self._worker.post(partial(self._receive, message, now))
+
+    async def receive(self) -> ServerMessage | None:
+        """Return the next message, None after the last one; raises the error that ended the stream."""
+        while True:
+            self._news.clear()
+            message = self.outbox.take()
+            if message is not None or self.outbox.finished:
+                return message
+            await self._news.wait()
+
+    def abort(self) -> None:
+        """The client is gone: free its slot and drop what is pending. Never raises."""
+        if self._worker is None:
+            self._end(None)
+        else:
+            self._worker.post(partial(self._end, None))
+
+    def wake(self) -> None:
+        """Tell waiting `send` and `receive` calls to look again."""
+        if self.outbox.has_news:
+            self._news.set()
+        if self._ended or self._has_room():
+            self._room.set()
+
+    def attach(
+        self, worker: Worker, bundle: str, leases: tuple[Lease, ...], config: Config, dirty: set[Stream]
+    ) -> None:
+        """Bind the admitted stream to its worker and its leases; it adds itself to `dirty` when it has news."""
+        self._worker, self._bundle, self._leases, self._dirty = worker, bundle, leases, dirty
+        self._bytes_per_second = config.sample_rate * _BYTES_PER_SAMPLE[config.encoding] * config.channels
+        self._priority = Priority.FILE if config.mode == "file" else Priority.LIVE
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker that serves the stream; None until it is admitted."""
+        return self._worker
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream has said its last word."""
+        return self._ended
+
+    def _open(self, message: ClientMessage, now: float) -> None:
+        if self._ended:
+            return
+        try:
+            self.session.receive(message, now)
+            if self.session.config is not None and not self.session.closed:
+                self._admit(self, self.session.config, now)
+        except StreamerError as error:
+            self.fail(error)
+            return
+        self.publish()
+        self.wake()
+
+    def _has_room(self) -> bool:
+        rate = self.session.config.sample_rate if self.session.config else 1
+        queued_ms = 1000 * (self._bytes_sent - self._bytes_received) / self._bytes_per_second
+        return queued_ms + 1000 * self.session.buffered_samples / rate < self._room_ms
+
+    # Worker side
+
+    def _receive(self, message: ClientMessage, now: float) -> None:
+        if isinstance(message, Audio):
+            self._bytes_received += len(message.data)
+        if self._ended:
+            return
+        try:
+            self.session.receive(message, now)
+        except StreamerError as error:
+            self.fail(error)
+            return
+        self._advance()
+
+    def _advance(self) -> None:
+        """Submit the next step if one is due, and publish what the session has to say."""
+        assert self._worker is not None
+        step = self.session.next_step(self._clock())
+        if step is not None:
+            row = Row(self._leases, step.inputs, step.start)
+            work = Step(self._bundle, step.target, row, self.session.deadline(), self._priority)
+            self._worker.submit(work, self._complete)
+        self.publish()
+
+    def _complete(self, result: Result) -> None:
+        if self._ended:
+            return
+        if result.error is not None:
+            self.fail(result.error)
+            return
+        try:
+            self.session.complete(result.outputs, self._clock())
+        except StreamerError as error:
+            self.fail(error)
+            return
+        self._advance()
+
+    def tick(self, now: float) -> None:
+        """Run the timers: idle and session limits, `Flow`, unread results."""
+        if self._ended:
+            return
+        try:
+            self.session.tick(now)
+            self.outbox.check(now)
+        except StreamerError as error:
+            self.fail(error)
+            return
+        self.publish()
+
+    def say(self, message: ServerMessage) -> None:
+        """Put a message of the host's own into the stream."""
+        self._dirty.add(self)
+        self.outbox.put(message, self._clock())
+
+    def publish(self) -> None:
+        """Move the session's messages to the outbox, and end the stream after its last one."""
+        now = self._clock()
+        self._dirty.add(self)
+        for message in self.session.take_messages():
+            self.outbox.put(message, now)
+        if self.session.closed:
+            self._end(self.session.error)
+
+    def fail(self, error: StreamerError) -> None:
+        """End the stream with `error`; what was said before it is still delivered."""
+        now = self._clock()
+        self.session.fail(error)
+        for message in self.session.take_messages():
+            self.outbox.put(message, now)
+        self._end(error)
+
+    def fault(self, error: BaseException) -> None:
+        """End the stream after a bug; the client learns no details."""
+        self.fail(ModelFault(f"internal error in this stream: {type(error).__name__}"))
+
+    def _end(self, error: StreamerError | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._dirty.add(self)
+        self.outbox.close(error)
+        self._release()
+        self._on_end(self, error)
+
+    def _release(self) -> None:
+        leases, self._leases = self._leases, ()
+        if self._worker is not None:
+            for lease in leases:
+                self._worker.release(lease)

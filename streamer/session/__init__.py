@@ -1,0 +1,1 @@
+"""The protocol of one stream, without sockets, threads, clocks or models."""

@@ -1,0 +1,73 @@
+"""What a session asks of a task. A task sees model-rate audio and model-rate sample positions only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from streamer.work import Array, Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStep:
+    """One graph or program call of a stream: `inputs` without the batch axis, `start` the groups to begin anew."""
+
+    target: str
+    inputs: Tensors
+    start: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class WordSpan:
+    """A word between two model-rate samples, with a confidence from 0 to 1."""
+
+    word: str
+    start_sample: int
+    end_sample: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The words of a segment so far, or for good (`is_final`); times are model-rate samples of the stream."""
+
+    segment_id: int
+    revision: int
+    text: str
+    stable_chars: int
+    is_final: bool
+    end_of_turn: bool
+    start_sample: int
+    end_sample: int
+    confidence: float
+    words: tuple[WordSpan, ...]
+
+
+class Task(Protocol):
+    """The host loop of one stream. At most one step is out at a time; everything in it is plain data.
+
+    The session cuts audio into chunks of `chunk_samples` with `hop_samples` new ones, so a task never sees
+    packets. `flush_samples` is how much silence must follow the last sample until every word has left the model.
+    """
+
+    sample_rate: int
+    chunk_samples: int
+    hop_samples: int
+    delay_samples: int
+    flush_samples: int
+
+    def step(self, chunk: Array) -> TaskStep:
+        """Turn the next chunk (float32 `[chunk_samples]`) into a step."""
+
+    def complete(self, outputs: Tensors) -> Sequence[Transcript]:
+        """Take the outputs of the step that is out; return what can be said now."""
+
+    def finish_segment(self) -> Sequence[Transcript]:
+        """Close the open segment: its final, if it has any words. Called once its audio is flushed."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything the task remembers, as JSON-compatible data."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""

@@ -1,0 +1,270 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENCODING_UNSPECIFIED: _ClassVar[Encoding]
+    ENCODING_PCM_S16LE: _ClassVar[Encoding]
+    ENCODING_PCM_F32LE: _ClassVar[Encoding]
+
+class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODE_UNSPECIFIED: _ClassVar[Mode]
+    MODE_LIVE: _ClassVar[Mode]
+    MODE_FILE: _ClassVar[Mode]
+ENCODING_UNSPECIFIED: Encoding
+ENCODING_PCM_S16LE: Encoding
+ENCODING_PCM_F32LE: Encoding
+MODE_UNSPECIFIED: Mode
+MODE_LIVE: Mode
+MODE_FILE: Mode
+
+class ClientMessage(_message.Message):
+    __slots__ = ("config", "audio", "control")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
+    config: Config
+    audio: Audio
+    control: Control
+    def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ...) -> None: ...
+
+class Config(_message.Message):
+    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing")
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    INTERIM_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTING_FIELD_NUMBER: _ClassVar[int]
+    encoding: Encoding
+    sample_rate: int
+    channels: int
+    task: str
+    model: str
+    mode: Mode
+    language: str
+    interim_results: bool
+    endpointing: Endpointing
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ...) -> None: ...
+
+class Endpointing(_message.Message):
+    __slots__ = ("enabled", "silence_without_speech_s", "silence_after_speech_s", "max_segment_s")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    SILENCE_WITHOUT_SPEECH_S_FIELD_NUMBER: _ClassVar[int]
+    SILENCE_AFTER_SPEECH_S_FIELD_NUMBER: _ClassVar[int]
+    MAX_SEGMENT_S_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    silence_without_speech_s: float
+    silence_after_speech_s: float
+    max_segment_s: float
+    def __init__(self, enabled: _Optional[bool] = ..., silence_without_speech_s: _Optional[float] = ..., silence_after_speech_s: _Optional[float] = ..., max_segment_s: _Optional[float] = ...) -> None: ...
+
+class Audio(_message.Message):
+    __slots__ = ("data", "first_sample")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    first_sample: int
+    def __init__(self, data: _Optional[bytes] = ..., first_sample: _Optional[int] = ...) -> None: ...
+
+class Control(_message.Message):
+    __slots__ = ("finalize", "keep_alive", "update", "cancel", "end")
+    FINALIZE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_ALIVE_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    finalize: Finalize
+    keep_alive: KeepAlive
+    update: Update
+    cancel: Cancel
+    end: End
+    def __init__(self, finalize: _Optional[_Union[Finalize, _Mapping]] = ..., keep_alive: _Optional[_Union[KeepAlive, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ...) -> None: ...
+
+class Finalize(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class KeepAlive(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Update(_message.Message):
+    __slots__ = ("endpointing",)
+    ENDPOINTING_FIELD_NUMBER: _ClassVar[int]
+    endpointing: Endpointing
+    def __init__(self, endpointing: _Optional[_Union[Endpointing, _Mapping]] = ...) -> None: ...
+
+class Cancel(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class End(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ServerMessage(_message.Message):
+    __slots__ = ("ready", "result", "finalized", "flow", "warning", "done")
+    READY_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    FINALIZED_FIELD_NUMBER: _ClassVar[int]
+    FLOW_FIELD_NUMBER: _ClassVar[int]
+    WARNING_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    ready: Ready
+    result: Result
+    finalized: Finalized
+    flow: Flow
+    warning: Warning
+    done: Done
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., finalized: _Optional[_Union[Finalized, _Mapping]] = ..., flow: _Optional[_Union[Flow, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("max_frame_bytes", "max_frame_ms", "max_ahead_ms", "idle_timeout_ms", "max_session_ms")
+    MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_FRAME_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_AHEAD_MS_FIELD_NUMBER: _ClassVar[int]
+    IDLE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SESSION_MS_FIELD_NUMBER: _ClassVar[int]
+    max_frame_bytes: int
+    max_frame_ms: int
+    max_ahead_ms: int
+    idle_timeout_ms: int
+    max_session_ms: int
+    def __init__(self, max_frame_bytes: _Optional[int] = ..., max_frame_ms: _Optional[int] = ..., max_ahead_ms: _Optional[int] = ..., idle_timeout_ms: _Optional[int] = ..., max_session_ms: _Optional[int] = ...) -> None: ...
+
+class Ready(_message.Message):
+    __slots__ = ("session_id", "model", "wire_rate", "model_rate", "chunk_ms", "delay_ms", "limits")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WIRE_RATE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_RATE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_MS_FIELD_NUMBER: _ClassVar[int]
+    DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    model: str
+    wire_rate: int
+    model_rate: int
+    chunk_ms: float
+    delay_ms: float
+    limits: Limits
+    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[str] = ..., wire_rate: _Optional[int] = ..., model_rate: _Optional[int] = ..., chunk_ms: _Optional[float] = ..., delay_ms: _Optional[float] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+
+class Word(_message.Message):
+    __slots__ = ("word", "start_sample", "end_sample", "confidence")
+    WORD_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    word: str
+    start_sample: int
+    end_sample: int
+    confidence: float
+    def __init__(self, word: _Optional[str] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., confidence: _Optional[float] = ...) -> None: ...
+
+class Result(_message.Message):
+    __slots__ = ("segment_id", "revision", "text", "stable_chars", "is_final", "end_of_turn", "start_sample", "end_sample", "confidence", "words")
+    SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    STABLE_CHARS_FIELD_NUMBER: _ClassVar[int]
+    IS_FINAL_FIELD_NUMBER: _ClassVar[int]
+    END_OF_TURN_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    segment_id: int
+    revision: int
+    text: str
+    stable_chars: int
+    is_final: bool
+    end_of_turn: bool
+    start_sample: int
+    end_sample: int
+    confidence: float
+    words: _containers.RepeatedCompositeFieldContainer[Word]
+    def __init__(self, segment_id: _Optional[int] = ..., revision: _Optional[int] = ..., text: _Optional[str] = ..., stable_chars: _Optional[int] = ..., is_final: _Optional[bool] = ..., end_of_turn: _Optional[bool] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ...) -> None: ...
+
+class Finalized(_message.Message):
+    __slots__ = ("id", "sample")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    sample: int
+    def __init__(self, id: _Optional[str] = ..., sample: _Optional[int] = ...) -> None: ...
+
+class Flow(_message.Message):
+    __slots__ = ("received_sample", "processed_sample", "buffered_ms", "lag_ms")
+    RECEIVED_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    PROCESSED_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    BUFFERED_MS_FIELD_NUMBER: _ClassVar[int]
+    LAG_MS_FIELD_NUMBER: _ClassVar[int]
+    received_sample: int
+    processed_sample: int
+    buffered_ms: float
+    lag_ms: float
+    def __init__(self, received_sample: _Optional[int] = ..., processed_sample: _Optional[int] = ..., buffered_ms: _Optional[float] = ..., lag_ms: _Optional[float] = ...) -> None: ...
+
+class Warning(_message.Message):
+    __slots__ = ("code", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class Done(_message.Message):
+    __slots__ = ("audio_samples", "segments", "cancelled")
+    AUDIO_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    audio_samples: int
+    segments: int
+    cancelled: bool
+    def __init__(self, audio_samples: _Optional[int] = ..., segments: _Optional[int] = ..., cancelled: _Optional[bool] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "version", "task", "description", "languages", "sample_rate", "chunk_ms", "delay_ms", "is_default")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_MS_FIELD_NUMBER: _ClassVar[int]
+    DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    task: str
+    description: str
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    sample_rate: int
+    chunk_ms: float
+    delay_ms: float
+    is_default: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[str] = ..., description: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ..., chunk_ms: _Optional[float] = ..., delay_ms: _Optional[float] = ..., is_default: _Optional[bool] = ...) -> None: ...
