@@ -5,21 +5,14 @@ Times are int64 samples at the wire rate (the rate that the client declared), co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+# Defined where the rules are; a part of the protocol all the same.
+from streamer.tasks.endpoint import Endpointing as Endpointing
 
 Encoding = Literal["pcm_s16le", "pcm_f32le"]
 Mode = Literal["live", "file"]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpointing:
-    """When silence ends a segment. Seconds; see `streamer.tasks.endpoint`. `enabled=False` leaves only `Finalize`."""
-
-    enabled: bool = True
-    silence_without_speech_s: float = 2.4
-    silence_after_speech_s: float = 1.2
-    max_segment_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +31,7 @@ class Config:
     mode: str = "live"
     language: str = ""
     interim_results: bool = True
-    endpointing: Endpointing = Endpointing()
+    endpointing: Endpointing = field(default_factory=Endpointing)
 
 
 @dataclass(frozen=True, slots=True)

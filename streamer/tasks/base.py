@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from streamer.tasks.endpoint import Endpointing
 from streamer.work import Array, Tensors
 
 
@@ -58,13 +59,20 @@ class Task(Protocol):
     flush_samples: int
 
     def step(self, chunk: Array) -> TaskStep:
-        """Turn the next chunk (float32 `[chunk_samples]`) into a step."""
+        """Turn the next chunk (float32 `[chunk_samples]`) into a step. Changes nothing: asked again, it says the same."""
 
-    def complete(self, outputs: Tensors) -> Sequence[Transcript]:
-        """Take the outputs of the step that is out; return what can be said now."""
+    def complete(self, outputs: Tensors, is_padded: bool = False) -> Sequence[Transcript]:
+        """Take the outputs of the step that is out; return what can be said now.
+
+        `is_padded` says that the chunk ends in silence that the session made up, which no rule may take for a pause.
+        Raises `ModelFault` for outputs that the manifest does not allow.
+        """
 
     def finish_segment(self) -> Sequence[Transcript]:
         """Close the open segment: its final, if it has any words. Called once its audio is flushed."""
+
+    def update(self, endpointing: Endpointing) -> None:
+        """Take new endpoint rules from the next step on."""
 
     def state(self) -> dict[str, Any]:
         """Return everything the task remembers, as JSON-compatible data."""

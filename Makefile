@@ -1,0 +1,80 @@
+# Every target sets up what it needs. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+TRAIN_VENV ?= .venv-train
+DATA ?= ../shared/data
+WORK ?= build/asr-en
+BIN = $(VENV)/bin
+TRAIN_BIN = $(TRAIN_VENV)/bin
+PROTOS = $(wildcard proto/streamer/v1/*.proto)
+
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr wheel clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+# pip older than 25.1 has no --group, so each environment upgrades its own first.
+$(VENV)/.runtime: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(TRAIN_VENV)/.train: pyproject.toml
+	test -x $(TRAIN_BIN)/python || $(PYTHON) -m venv $(TRAIN_VENV)
+	$(TRAIN_BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(TRAIN_BIN)/python -m pip install --quiet --editable '.[cpu]' --group train
+	@touch $@
+
+demo: $(VENV)/.runtime ## start a server, stream a clip over gRPC and WebSocket, transcribe it in batch
+	$(BIN)/streamer demo
+
+serve: $(VENV)/.runtime ## serve the default models on ports 50051 (gRPC) and 8080 (HTTP, WebSocket)
+	$(BIN)/streamer serve
+
+test: test-server test-models ## all tests: the server without torch, then the workshop with it
+
+test-server: $(VENV)/.dev
+	$(BIN)/python -m pytest -m 'not soak and not train'
+
+test-models: $(TRAIN_VENV)/.train
+	$(TRAIN_BIN)/python -m pytest -m 'train and not soak' tests/models
+
+check: $(VENV)/.dev ## format, lint, types, layers, generated code and schema up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python tests/generated.py
+
+format: $(VENV)/.dev ## rewrite the sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proto: $(VENV)/.dev ## regenerate streamer/v1 from proto/
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. --pyi_out=. $(PROTOS)
+
+soak: $(VENV)/.dev ## the full counts: an hour of stream, 10,000 aborts
+	$(BIN)/python -m pytest -m soak -s tests
+
+bench: $(VENV)/.runtime ## 50 paced live streams against a server of its own
+	$(BIN)/streamer bench --spawn --streams 50 --duration 60
+
+train-asr: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train asr-en and export its bundle (resumes)
+	$(TRAIN_BIN)/python -m models.transducer.prepare --data $(DATA) --out $(WORK)/features
+	$(TRAIN_BIN)/python -m models.transducer.train --features $(WORK)/features --out $(WORK)
+	$(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK) --out $(WORK)/bundle
+
+evaluate-asr: $(TRAIN_VENV)/.train ## word error rates of the shipped asr-en on real and synthetic speech
+	$(TRAIN_BIN)/python -m models.transducer.evaluate --data $(DATA)
+
+wheel: $(VENV)/.dev ## build the wheel and the source distribution into dist/
+	$(BIN)/python -m build
+
+clean: ## remove environments and caches
+	rm -rf $(VENV) $(TRAIN_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Chunked causal conformer transducer for streaming speech recognition."""

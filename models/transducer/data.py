@@ -1,0 +1,166 @@
+"""Batches of augmented features and labels, drawn from whatever shards exist so far."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.common.augment import Augmentation, augment
+from models.common.features import FLOOR, MELS
+from models.common.shards import Clip, read_shards
+from models.common.text import Pieces
+from models.transducer.config import SUBSAMPLING
+
+FRAMES_PER_S = 12.5
+_ROUND = 8
+_TAIL = 2
+_MAX_LEAD = 16
+_LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded features and labels; `frames` and `lengths` count what is valid."""
+
+    log_mel: Tensor  # f32[B, 8 T, 80]
+    labels: Tensor  # i64[B, U]
+    frames: Tensor  # i64[B], 80 ms frames
+    lengths: Tensor  # i64[B], labels
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of valid audio."""
+        return float(self.frames.sum()) / FRAMES_PER_S
+
+    def to(self, device: str) -> "Batch":
+        """The same batch on `device`."""
+        return Batch(*(tensor.to(device) for tensor in vars(self).values()))
+
+
+def collate(rows: list[np.ndarray], labels: list[list[int]], frames: int | None = None) -> Batch:
+    """Pad log-mel rows with silence and labels with zero; a short tail of silence is valid."""
+    valid = [-(-len(r) // SUBSAMPLING) + _TAIL for r in rows]
+    length = frames or max(valid)
+    log_mel = np.full((len(rows), length * SUBSAMPLING, MELS), np.log(FLOOR), np.float32)
+    # Lengths in eights keep the number of distinct shapes, and so of compiled kernels, small.
+    width = -(-max((len(label) for label in labels), default=1) // _ROUND) * _ROUND
+    padded = np.zeros((len(rows), max(width, 1)), np.int64)
+    for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        log_mel[i, : len(row)] = row
+        padded[i, : len(label)] = label
+    return Batch(
+        torch.from_numpy(log_mel),
+        torch.from_numpy(padded),
+        torch.tensor([min(v, length) for v in valid]),
+        torch.tensor([len(label) for label in labels]),
+    )
+
+
+class Stream:
+    """Endless shuffled clips of one kind; new clips join at the next shuffle."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._queue: list[Clip] = []
+        self.clips: list[Clip] = []
+        self.seconds = 0.0
+
+    def draw(self) -> Clip:
+        """Take the next clip and count its seconds."""
+        if not self._queue:
+            self._queue = [self.clips[i] for i in self._rng.permutation(len(self.clips))]
+        clip = self._queue.pop()
+        self.seconds += clip.entry.frames / 100
+        return clip
+
+    def extend(self, clips: list[Clip]) -> None:
+        """Add clips and shuffle anew."""
+        if clips:
+            self.clips += clips
+            self._queue = []
+
+
+class Batches:
+    """Endless training batches of about `seconds(progress)` of audio each.
+
+    Clips wait in buckets by length until a bucket fills a batch, so that batches have few
+    distinct shapes. The folder is scanned again every `rescan` draws for new shards.
+    """
+
+    def __init__(
+        self, folder: Path, pieces: Pieces, seconds: Callable[[], float], synthetic: float = 0.4,
+        settings: Augmentation | None = None, seed: int = 0, rescan: int = 2000,
+    ) -> None:  # fmt: skip
+        self._folder, self._pieces, self._seconds = folder, pieces, seconds
+        self._rng = np.random.default_rng(seed)
+        self._settings = settings or Augmentation()
+        self._streams = {kind: Stream(self._rng) for kind in ("real", "synthetic", "noise")}
+        self._share = {"real": 1 - synthetic, "synthetic": synthetic}
+        self._buckets: dict[int, list[Clip]] = defaultdict(list)
+        self._seen: set[Path] = set()
+        self._rescan = rescan
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches for ever."""
+        draws = 0
+        while True:
+            if draws % self._rescan == 0:
+                self._scan()
+            draws += 1
+            clip = self._draw()
+            frames = self._bucket(clip)
+            self._buckets[frames].append(clip)
+            if len(self._buckets[frames]) >= max(1, int(self._seconds() * FRAMES_PER_S) // frames):
+                batch = self._batch(self._buckets.pop(frames), frames)
+                if batch is not None:
+                    yield batch
+
+    def _scan(self) -> None:
+        new = sorted(set(self._folder.glob("*.jsonl")) - self._seen)
+        self._seen.update(new)
+        clips = [clip for clip in read_shards(new) if clip.entry.split == "train"]
+        for kind, stream in self._streams.items():
+            stream.extend([clip for clip in clips if clip.entry.kind == kind and clip.entry.frames <= _LONGEST])
+        if not self._streams["real"].clips:
+            raise ValueError(f"expected shards of real training speech in {self._folder}, got none")
+
+    def _draw(self) -> Clip:
+        """Draw from the kind that is furthest behind its share of the seconds."""
+        kinds = [kind for kind in self._share if self._streams[kind].clips]
+        return self._streams[min(kinds, key=lambda k: self._streams[k].seconds / self._share[k])].draw()
+
+    def _bucket(self, clip: Clip) -> int:
+        frames = -(-(clip.entry.frames + _MAX_LEAD) // SUBSAMPLING) + _TAIL
+        return -(-frames // _ROUND) * _ROUND
+
+    def _batch(self, clips: list[Clip], frames: int) -> Batch | None:
+        rows, labels = [], []
+        for clip in clips:
+            row, label = self._augmented(clip), self._pieces.encode(clip.entry.text)
+            if label and len(label) <= len(row) // SUBSAMPLING:
+                rows.append(row)
+                labels.append(label)
+        return collate(rows, labels, frames) if rows else None
+
+    def _augmented(self, clip: Clip) -> np.ndarray:
+        # A random lead moves the words against the grid of chunks.
+        lead = np.full((self._rng.integers(_MAX_LEAD), MELS), np.log(FLOOR), np.float32)
+        return augment(np.concatenate([lead, clip.load()]), self._noise(), self._settings, self._rng)
+
+    def _noise(self) -> np.ndarray | None:
+        """Rows to mix in: an environmental clip, another speaker, or none."""
+        chance = self._rng.random()
+        noise, real = self._streams["noise"].clips, self._streams["real"].clips
+        if chance < self._settings.noise_share and noise:
+            return noise[self._rng.integers(len(noise))].load()
+        if chance > 1 - self._settings.babble_share:
+            return np.logaddexp(*(_loop(real[self._rng.integers(len(real))].load(), 600) for _ in range(2)))
+        return None
+
+
+def _loop(rows: np.ndarray, frames: int) -> np.ndarray:
+    return rows[np.arange(frames) % len(rows)]

@@ -1,0 +1,76 @@
+"""PCM bytes to float32 samples and back, and the checks that every audio format has to pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamer.errors import InvalidRequest
+from streamer.work import Array
+
+ENCODINGS = ("pcm_s16le", "pcm_f32le")
+MIN_RATE = 8000
+MAX_RATE = 48000
+
+_BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4}
+_FULL_SCALE = 32768.0
+
+
+def check_format(encoding: str, sample_rate: int, channels: int) -> None:
+    """Raise `InvalidRequest` unless a stream of this format can be decoded. None of the three has a default."""
+    bytes_per_sample(encoding)
+    check_rate(sample_rate)
+    if isinstance(channels, bool) or channels != 1:
+        raise InvalidRequest(f"expected 1 channel, got {channels!r}")
+
+
+def check_rate(sample_rate: int) -> None:
+    """Raise `InvalidRequest` unless `sample_rate` (Hz) is one that the resampler takes."""
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int) or not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise InvalidRequest(f"expected an integer sample rate from {MIN_RATE} to {MAX_RATE} Hz, got {sample_rate!r}")
+
+
+def bytes_per_sample(encoding: str) -> int:
+    """Return how many bytes hold one sample; raises `InvalidRequest` for an encoding that is not supported."""
+    if encoding not in _BYTES_PER_SAMPLE:
+        raise InvalidRequest(f"expected encoding {' or '.join(ENCODINGS)}, got {encoding!r}")
+    return _BYTES_PER_SAMPLE[encoding]
+
+
+def count_samples(n_bytes: int, encoding: str) -> int:
+    """Return how many samples `n_bytes` hold; raises `InvalidRequest` when a sample is cut in two."""
+    size = bytes_per_sample(encoding)
+    if n_bytes % size:
+        raise InvalidRequest(f"audio frame of {n_bytes} bytes is not a multiple of {size} bytes per sample")
+    return n_bytes // size
+
+
+def decode(data: bytes, encoding: str, first_sample: int = 0) -> Array:
+    """Decode mono PCM to float32 `[n]` in [-1, 1].
+
+    `first_sample` is the place of the first sample in its stream, for error messages only. Raises `InvalidRequest` for
+    a cut sample, NaN, infinity, or a float outside [-1, 1].
+    """
+    count_samples(len(data), encoding)
+    if encoding == "pcm_s16le":
+        return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
+    samples = np.frombuffer(data, "<f4").astype(np.float32, copy=False)
+    check_range(samples, first_sample)
+    return samples
+
+
+def encode(samples: Array, encoding: str) -> bytes:
+    """Encode float samples `[n]` to PCM bytes; values outside [-1, 1] are clipped."""
+    bytes_per_sample(encoding)
+    clipped = np.clip(samples, -1.0, 1.0)
+    if encoding == "pcm_f32le":
+        return bytes(clipped.astype("<f4").tobytes())
+    return bytes(np.clip(np.rint(clipped * _FULL_SCALE), -32768, 32767).astype("<i2").tobytes())
+
+
+def check_range(samples: Array, first_sample: int = 0) -> None:
+    """Raise `InvalidRequest` naming the first sample that is not a finite float in [-1, 1]."""
+    # One comparison finds NaN too, because NaN compares false.
+    good = np.abs(samples) <= 1.0
+    if not good.all():
+        index = int(np.argmin(good))
+        raise InvalidRequest(f"sample {first_sample + index} is {samples[index]:g}, expected a float from -1 to 1")

@@ -1,0 +1,82 @@
+"""The WebSocket transport of the client."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.typing import Subprotocol
+
+from streamer.errors import Draining, MessageTooLarge, StreamerError
+from streamer.session.messages import ClientMessage, ServerMessage
+from streamer.wire import json
+
+_PATH = "/v1/stream"
+_SUBPROTOCOL = Subprotocol("streamer.v1")
+_MAX_RECEIVED_BYTES = 1 << 22
+_CLOSE_TIMEOUT_S = 1.0
+# Close codes that a server may send without an error message before them.
+_BARE_CLOSES: dict[int, type[StreamerError]] = {1009: MessageTooLarge, 1012: Draining}
+
+
+async def open_transport(url: str) -> WebSocketTransport:
+    """Connect to `ws://host:port` (path `/v1/stream` unless it has one); raises `ConnectionError`."""
+    parts = urlsplit(url)
+    if parts.path in ("", "/"):
+        url = urlunsplit(parts._replace(path=_PATH))
+    try:
+        # No pings: a server that waits for room in a stream does not read them. Sessions have an idle timeout.
+        # No proxy: a speech server is one's own, proxies of the environment are for the internet.
+        connection = await connect_websocket(
+            url,
+            subprotocols=[_SUBPROTOCOL],
+            compression=None,
+            max_size=_MAX_RECEIVED_BYTES,
+            ping_interval=None,
+            close_timeout=_CLOSE_TIMEOUT_S,
+            proxy=None,
+        )
+    except InvalidHandshake as error:
+        raise ConnectionError(f"no stream at {url}: {error}") from None
+    return WebSocketTransport(connection)
+
+
+class WebSocketTransport:
+    """One WebSocket connection."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def write(self, message: ClientMessage) -> None:
+        """Send one message, waiting for room; drops it if the server has ended the stream."""
+        frame = json.encode_client(message)
+        try:
+            await self._connection.send(frame)
+        except ConnectionClosed:
+            # The stream is over; `read` tells why.
+            return
+
+    async def read(self) -> ServerMessage:
+        """Return the next message; raises the error of the stream, or `ConnectionError`."""
+        try:
+            text = await self._connection.recv(decode=True)
+        except ConnectionClosed as error:
+            raise _translate(error) from None
+        message = json.decode_server(text)
+        if isinstance(message, StreamerError):
+            raise message
+        return message
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._connection.close()
+
+
+def _translate(error: ConnectionClosed) -> Exception:
+    if error.rcvd is None:
+        return ConnectionError("connection lost before done")
+    code, reason = error.rcvd.code, error.rcvd.reason
+    kind = _BARE_CLOSES.get(code, ConnectionError)
+    return kind(f"server closed the stream with {code} {reason}".rstrip())

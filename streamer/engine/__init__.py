@@ -1,0 +1,1 @@
+"""Runs bundles: slots, arenas, scheduling and batches. It knows manifests, not models."""

@@ -1,0 +1,153 @@
+"""The gRPC server: `streamer.v1.Speech`, `streamer.v1.Models`, health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from streamer.errors import StreamerError
+from streamer.gateway.readiness import Readiness
+from streamer.gateway.relay import relay
+from streamer.session.messages import ClientMessage, ServerMessage
+from streamer.v1 import speech_pb2 as pb
+from streamer.wire import protobuf
+from streamer.wire.failure import Failure
+
+if TYPE_CHECKING:
+    from streamer.host import Host
+
+MAX_MESSAGE_BYTES = 1 << 20
+_SPEECH = "streamer.v1.Speech"
+_MODELS = "streamer.v1.Models"
+_WATCH_INTERVAL_S = 1.0
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A second server on the same port must fail, not share its connections.
+    ("grpc.so_reuseport", 0),
+    # Find peers that vanished without closing, so that their streams end.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+
+log = structlog.get_logger()
+_Context = Any  # grpc.aio.ServicerContext; its stubs are older than its methods
+_EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # likewise
+
+
+class GrpcServer:
+    """Serves gRPC at one address; port 0 takes a free one."""
+
+    def __init__(self, host: Host, readiness: Readiness, write_timeout_s: float) -> None:
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._health = _Health(readiness)
+        self._follower: asyncio.Task[None] | None = None
+        self._server.add_generic_rpc_handlers((_speech_handlers(host, write_timeout_s), _model_handlers(host)))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (_SPEECH, _MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, address: str, port: int) -> int:
+        """Bind and serve; returns the port. Raises `OSError` if it cannot be bound."""
+        target = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        try:
+            bound = self._server.add_insecure_port(target)
+        except RuntimeError:
+            raise OSError(f"cannot bind grpc to {target}, is the port in use") from None
+        await self._health.refresh()
+        await self._server.start()
+        self._follower = asyncio.create_task(self._health.follow())
+        return bound
+
+    async def refresh_health(self) -> None:
+        """Tell watchers of the health service what readiness says now."""
+        await self._health.refresh()
+
+    async def stop(self, grace_s: float) -> None:
+        """Close the port; calls still running after `grace_s` are cancelled."""
+        if self._follower is not None:
+            self._follower.cancel()
+        await self._server.stop(grace_s)
+
+
+def _speech_handlers(host: Host, write_timeout_s: float) -> grpc.GenericRpcHandler[Any, Any]:
+    async def recognize(_: Any, context: _Context) -> None:
+        await _recognize(host, context, write_timeout_s)
+
+    # Requests stay bytes here, so that one that does not parse is our error and not an unknown one.
+    handler = grpc.stream_stream_rpc_method_handler(recognize, response_serializer=pb.ServerMessage.SerializeToString)
+    return grpc.method_handlers_generic_handler(_SPEECH, {"StreamingRecognize": handler})
+
+
+def _model_handlers(host: Host) -> grpc.GenericRpcHandler[Any, Any]:
+    async def list_models(_: pb.ListModelsRequest, __: _Context) -> pb.ListModelsResponse:
+        return pb.ListModelsResponse(models=[_model(info) for info in host.models()])
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        list_models,
+        request_deserializer=pb.ListModelsRequest.FromString,
+        response_serializer=pb.ListModelsResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(_MODELS, {"ListModels": handler})
+
+
+def _model(info: Any) -> pb.Model:
+    return pb.Model(**{name: getattr(info, name) for name in pb.Model.DESCRIPTOR.fields_by_name})
+
+
+async def _recognize(host: Host, context: _Context, write_timeout_s: float) -> None:
+    async def write(message: ServerMessage) -> None:
+        await context.write(protobuf.encode_server(message))
+
+    try:
+        await relay(host.connect(), _incoming(context), write, write_timeout_s)
+    except asyncio.CancelledError:
+        # The client is gone. Swallowing this would leak the call (grpc/grpc#43360).
+        raise
+    except StreamerError as error:
+        await _abort(context, Failure.of(error))
+    except Exception as error:
+        log.exception("grpc stream failed")
+        await _abort(context, Failure.of(error))
+
+
+async def _incoming(context: _Context) -> AsyncIterator[ClientMessage]:
+    while (data := await context.read()) is not _EOF:
+        yield protobuf.parse_client(data)
+
+
+async def _abort(context: _Context, failure: Failure) -> None:
+    metadata = [("streamer-error", failure.code.name)]
+    if failure.retry_after_ms is not None:
+        metadata.append(("retry-after-ms", str(failure.retry_after_ms)))
+    await context.abort(grpc.StatusCode[failure.code.grpc], failure.message, tuple(metadata))
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  # the stubs lack it
+    """The standard health service, following readiness: exact for `Check`, within a second for `Watch`."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        super().__init__()
+        self._readiness = readiness
+
+    async def refresh(self) -> None:
+        status = health_pb2.HealthCheckResponse
+        now = status.SERVING if self._readiness.ready else status.NOT_SERVING
+        for service in ("", _SPEECH):
+            await self.set(service, now)
+
+    async def follow(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            await self.refresh()
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - the name of the RPC
+        await self.refresh()
+        return await super().Check(request, context)

@@ -1,0 +1,114 @@
+"""Both servers over one host: start, and leave in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from streamer.config import Settings
+from streamer.gateway.embedded import HttpServer
+from streamer.gateway.grpc import GrpcServer
+from streamer.gateway.http import create_app
+from streamer.gateway.readiness import Readiness
+
+if TYPE_CHECKING:
+    from streamer.host import Host
+
+# Time for the last frames to leave once every stream has ended.
+_GRACE_S = 1.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a gateway listens; the ports are the bound ones."""
+
+    host: str
+    grpc_port: int
+    http_port: int
+
+    @property
+    def grpc(self) -> str:
+        """Target of gRPC clients."""
+        return f"grpc://{_bracketed(self.host)}:{self.grpc_port}"
+
+    @property
+    def websocket(self) -> str:
+        """Address of WebSocket clients."""
+        return f"ws://{_bracketed(self.host)}:{self.http_port}"
+
+
+class Gateway:
+    """The gRPC and HTTP servers of a host. The host is started and stopped by whoever made it."""
+
+    def __init__(self, host: Host, settings: Settings) -> None:
+        self._host = host
+        self._settings = settings
+        self._readiness = Readiness(host)
+        unread_limit_s = settings.session.unread_limit_ms / 1000
+        self._grpc = GrpcServer(host, self._readiness, unread_limit_s)
+        self._http = HttpServer(create_app(host, self._readiness, unread_limit_s))
+
+    async def start(self) -> Addresses:
+        """Bind both ports and serve; raises `OSError` and then serves nothing."""
+        address = self._settings.host
+        http_port = await self._http.start(address, self._settings.http_port)
+        try:
+            grpc_port = await self._grpc.start(address, self._settings.grpc_port)
+        except OSError:
+            await self._http.stop(force=True)
+            raise
+        log.info("serving", host=address, grpc_port=grpc_port, http_port=http_port)
+        return Addresses(address, grpc_port, http_port)
+
+    async def drain(self) -> None:
+        """Refuse new streams, let the others finish until the deadline, then stop both servers."""
+        self._readiness.begin_drain()
+        await self._grpc.refresh_health()
+        await self._host.drain(self._settings.drain_deadline_s)
+        await asyncio.gather(self._grpc.stop(_GRACE_S), self._http.stop())
+
+    async def stop(self) -> None:
+        """Stop both servers now, whatever is still open."""
+        self._readiness.begin_drain()
+        await asyncio.gather(self._grpc.stop(0), self._http.stop(force=True))
+
+    async def run(self, on_started: Callable[[Addresses], None] | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, signals.put_nowait, number)
+        try:
+            addresses = await self.start()
+            if on_started is not None:
+                on_started(addresses)
+            log.info("draining", signal=(await signals.get()).name, deadline_s=self._settings.drain_deadline_s)
+            await self._drain_unless(signals)
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def _drain_unless(self, signals: asyncio.Queue[signal.Signals]) -> None:
+        drain = asyncio.create_task(self.drain())
+        second = asyncio.create_task(signals.get())
+        await asyncio.wait((drain, second), return_when=asyncio.FIRST_COMPLETED)
+        second.cancel()
+        if drain.done():
+            drain.result()
+            return
+        log.warning("stopping at once", signal=second.result().name)
+        drain.cancel()
+        await asyncio.gather(drain, return_exceptions=True)
+        await self.stop()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

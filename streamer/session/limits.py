@@ -1,0 +1,85 @@
+"""What a stream is held to, and the checks of what a client sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamer.audio.pcm import check_format, count_samples
+from streamer.errors import InvalidRequest, MessageTooLarge, TooFast
+from streamer.session.messages import Audio, Config, Finalize, Limits
+from streamer.tasks.endpoint import check_endpointing
+from streamer.tasks.registry import KINDS
+
+MODES = ("live", "file")
+MAX_ID_CHARS = 128
+# Controls that wait for the audio before them. Each may stand for a second of padding, so there must be an end to it.
+MAX_PENDING_CONTROLS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Limits of one stream, announced in `Ready`, and how often `Flow` is sent."""
+
+    max_frame_bytes: int = 65536
+    max_frame_ms: int = 2000
+    max_ahead_ms: int = 10_000
+    idle_timeout_ms: int = 30_000
+    max_session_ms: int | None = None
+    flow_interval_ms: int = 1000
+
+    def limits(self) -> Limits:
+        """Return the part that clients are told."""
+        return Limits(
+            max_frame_bytes=self.max_frame_bytes,
+            max_frame_ms=self.max_frame_ms,
+            max_ahead_ms=self.max_ahead_ms,
+            idle_timeout_ms=self.idle_timeout_ms,
+            max_session_ms=self.max_session_ms,
+        )
+
+
+def check_config(config: Config) -> None:
+    """Raise `InvalidRequest` unless the config can be served; whether its model exists is the host's to say."""
+    check_format(config.encoding, config.sample_rate, config.channels)
+    if config.task not in KINDS:
+        raise InvalidRequest(f"expected task {' or '.join(KINDS)}, got {config.task!r}")
+    if config.mode not in MODES:
+        raise InvalidRequest(f"expected mode {' or '.join(MODES)}, got {config.mode!r}")
+    check_endpointing(config.endpointing)
+
+
+def check_frame(audio: Audio, config: Config, received: int, settings: SessionSettings) -> int:
+    """Return how many samples the frame holds; raises `MessageTooLarge`, or `InvalidRequest` for a gap or a cut sample.
+
+    `received` is the number of samples before it.
+    """
+    if len(audio.data) > settings.max_frame_bytes:
+        limit = settings.max_frame_bytes
+        raise MessageTooLarge(f"audio frame of {len(audio.data)} bytes exceeds the limit of {limit} bytes")
+    samples = count_samples(len(audio.data), config.encoding)
+    if samples * 1000 > settings.max_frame_ms * config.sample_rate:
+        length_ms = samples * 1000 / config.sample_rate
+        raise MessageTooLarge(f"audio frame of {length_ms:g} ms exceeds the limit of {settings.max_frame_ms} ms")
+    if audio.first_sample is not None and audio.first_sample != received:
+        raise InvalidRequest(f"expected first_sample {received}, got {audio.first_sample}")
+    return samples
+
+
+def check_pace(received: int, config: Config, elapsed_s: float, settings: SessionSettings) -> None:
+    """Raise `TooFast` when live audio of `received` samples is too far ahead of `elapsed_s`, the age of the stream."""
+    ahead_ms = 1000 * (received / config.sample_rate - elapsed_s)
+    if config.mode == "live" and ahead_ms > settings.max_ahead_ms:
+        limit = f"limit is {settings.max_ahead_ms} ms, mode file has none"
+        raise TooFast(f"audio is {ahead_ms:.0f} ms ahead of real time, {limit}")
+
+
+def check_id(message: Finalize | Update) -> None:
+    """Raise `InvalidRequest` for an id that is longer than one needs to tell requests apart."""
+    if isinstance(message, Finalize) and len(message.id) > MAX_ID_CHARS:
+        raise InvalidRequest(f"expected a finalize id of at most {MAX_ID_CHARS} characters, got {len(message.id)}")
+
+
+def check_pending(n_pending: int) -> None:
+    """Raise `InvalidRequest` when too many controls wait for the audio before them."""
+    if n_pending >= MAX_PENDING_CONTROLS:
+        raise InvalidRequest(f"expected at most {MAX_PENDING_CONTROLS} controls that wait for earlier audio")

@@ -1,0 +1,198 @@
+"""The host loop of greedy recognisers: tokens of each chunk to interim and final transcripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamer.bundle.manifest import Manifest
+from streamer.errors import ModelFault
+from streamer.tasks.base import TaskStep, Transcript
+from streamer.tasks.endpoint import Endpoint, Endpointing, find_endpoint
+from streamer.tasks.recogniser import Frames, Recogniser
+from streamer.tasks.words import Spelling, Token, confidence, group_words, join, place, spell
+from streamer.work import Array, Tensors
+
+SEARCH_GROUP = "search"
+
+# Minus infinity, which a model may return, has no place in JSON.
+_LEAST_LOGP = -100.0
+
+
+class Transcribe:
+    """Implements `streamer.tasks.base.Task` for recognisers of one graph call per chunk; see `Recogniser`.
+
+    At the first step every state group starts. When a segment ends by silence or `finish_segment`, only the group
+    `search` starts anew, if the bundle has one; what the encoder has heard stays. A segment that reaches its maximal
+    length is cut between words without touching the search: the word in progress moves to the next segment with its
+    tokens, so it is neither cut nor lost. Only a single word longer than twice that length is cut.
+
+    Rules are looked at once per chunk, so the transcripts do not depend on how the audio was cut into packets.
+    """
+
+    def __init__(self, manifest: Manifest, folder: Path, endpointing: Endpointing) -> None:
+        self._recogniser = Recogniser.of(manifest, folder)
+        self._rules = endpointing
+        audio = self._recogniser.audio
+        self.sample_rate = self._recogniser.timing.sample_rate
+        self.chunk_samples = audio.chunk_samples
+        self.hop_samples = audio.hop_samples
+        self.delay_samples = audio.delay_samples
+        self.flush_samples = self._recogniser.flush_samples
+        self._start = frozenset(self._recogniser.graph.groups)
+        self._chunks = 0
+        self._frames = 0
+        # The open segment: its number, its tokens so far, the frame at which waiting for its first word began.
+        self._segment = 0
+        self._tokens: list[Token] = []
+        self._since = 0
+        # What its last interim said, and how many it had.
+        self._text = ""
+        self._revision = 0
+        # Where the last final ended; no later word starts before.
+        self._closed = 0
+
+    def step(self, chunk: Array) -> TaskStep:
+        """Turn the next chunk (float32 `[chunk_samples]`) into a step."""
+        graph = self._recogniser.graph
+        return TaskStep(graph.name, {self._recogniser.audio.input: chunk}, self._start)
+
+    def complete(self, outputs: Tensors, is_padded: bool = False) -> Sequence[Transcript]:
+        """Take the outputs of a step: an interim if the text changed, finals where the segment ends."""
+        frames = self._recogniser.frames(outputs, self._frames)
+        has_news = self._take(frames)
+        self._frames = frames.first + len(frames.ids)
+        self._chunks += 1
+        self._start = frozenset()
+        endpoint = None if is_padded else self._endpoint()
+        if endpoint is Endpoint.MAX_SEGMENT:
+            return [*self._cut(), *self._interim()]
+        if endpoint is not None:
+            return self._close(end_of_turn=True)
+        return self._interim() if has_news else []
+
+    def finish_segment(self) -> Sequence[Transcript]:
+        """Close the open segment and let the next step search anew; returns its final, if it has any words."""
+        return self._close(end_of_turn=False)
+
+    def update(self, endpointing: Endpointing) -> None:
+        """Take new endpoint rules from the next step on."""
+        self._rules = endpointing
+
+    def state(self) -> dict[str, Any]:
+        """Return everything the task remembers, as JSON-compatible data."""
+        return {
+            "rules": asdict(self._rules),
+            "start": sorted(self._start),
+            "chunks": self._chunks,
+            "frames": self._frames,
+            "segment": self._segment,
+            "tokens": [list(token) for token in self._tokens],
+            "since": self._since,
+            "text": self._text,
+            "revision": self._revision,
+            "closed": self._closed,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self._rules = Endpointing(**state["rules"])
+        self._start = frozenset(state["start"])
+        self._chunks, self._frames = state["chunks"], state["frames"]
+        self._segment, self._since = state["segment"], state["since"]
+        self._tokens = [Token(*token) for token in state["tokens"]]
+        self._text, self._revision = state["text"], state["revision"]
+        self._closed = state["closed"]
+
+    @property
+    def _heard(self) -> int:
+        """Position after the last sample that the model has seen."""
+        return (self._chunks - 1) * self.hop_samples + self.chunk_samples if self._chunks else 0
+
+    def _take(self, frames: Frames) -> bool:
+        """Add the tokens of `frames` to the segment; whether there were any."""
+        n_before = len(self._tokens)
+        vocabulary = self._recogniser.vocabulary
+        for index in np.flatnonzero(frames.ids != self._recogniser.blank_id):
+            token, logp = int(frames.ids[index]), float(frames.logps[index])
+            if token not in vocabulary:
+                raise ModelFault(f"expected a token id of the vocabulary, got {token}")
+            if not logp <= 1e-3:
+                raise ModelFault(f"expected a log-probability of at most 0, got {logp:g}")
+            if vocabulary.has_text(token):
+                self._tokens.append(Token(token, frames.first + int(index), max(logp, _LEAST_LOGP)))
+        return len(self._tokens) > n_before
+
+    def _endpoint(self) -> Endpoint | None:
+        seconds = self._recogniser.timing.frame_samples / self.sample_rate
+        if not self._tokens:
+            return find_endpoint(self._rules, False, (self._frames - self._since) * seconds, 0.0)
+        silence = self._frames - 1 - self._tokens[-1].frame
+        return find_endpoint(self._rules, True, silence * seconds, (self._frames - self._tokens[0].frame) * seconds)
+
+    def _cut(self) -> Sequence[Transcript]:
+        """End the segment for its length; the word in progress opens the next one."""
+        words = group_words(self._tokens, self._recogniser.vocabulary)
+        carried = list(words[-1])
+        if len(words) == 1:
+            length_s = (self._frames - carried[0].frame) * self._recogniser.timing.frame_samples / self.sample_rate
+            if length_s < 2 * self._rules.longest_s:
+                return []
+            carried = []
+        finals = self._final(self._tokens[: len(self._tokens) - len(carried)], end_of_turn=False)
+        self._open(carried)
+        return finals
+
+    def _close(self, end_of_turn: bool) -> Sequence[Transcript]:
+        finals = self._final(self._tokens, end_of_turn)
+        self._open([])
+        groups = self._recogniser.graph.groups
+        # Before the first step everything is to start anyway.
+        self._start |= {SEARCH_GROUP} & set(groups)
+        return finals
+
+    def _open(self, tokens: list[Token]) -> None:
+        self._tokens, self._since = tokens, self._frames
+        self._text, self._revision = "", 0
+
+    def _interim(self) -> Sequence[Transcript]:
+        transcript = self._transcript(self._tokens, is_final=False, end_of_turn=False)
+        if transcript.text == self._text:
+            return []
+        self._text = transcript.text
+        self._revision += 1
+        return [transcript]
+
+    def _final(self, tokens: Sequence[Token], end_of_turn: bool) -> Sequence[Transcript]:
+        transcript = self._transcript(tokens, is_final=True, end_of_turn=end_of_turn)
+        if not transcript.text:
+            return []
+        self._segment += 1
+        self._closed = transcript.end_sample
+        return [transcript]
+
+    def _transcript(self, tokens: Sequence[Token], is_final: bool, end_of_turn: bool) -> Transcript:
+        words = spell(tokens, self._recogniser.vocabulary, is_final)
+        text = join(words)
+        spans = place(words, self._recogniser.timing, self._closed, max(self._heard, self._closed))
+        return Transcript(
+            segment_id=self._segment,
+            revision=self._revision,
+            text=text,
+            stable_chars=len(text) if is_final else self._stable_chars(words),
+            is_final=is_final,
+            end_of_turn=end_of_turn,
+            start_sample=spans[0].start_sample if spans else self._closed,
+            end_sample=spans[-1].end_sample if spans else self._closed,
+            confidence=confidence(tokens),
+            words=spans,
+        )
+
+    def _stable_chars(self, words: Sequence[Spelling]) -> int:
+        # Greedy search never takes a token back, but the last word may still move to the next segment. A search that
+        # takes tokens back counts here only the words that all its hypotheses share.
+        return len(join(words[:-1]))

@@ -1,0 +1,119 @@
+"""Tokens of a recogniser to words with times and confidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from streamer.tasks.base import WordSpan
+from streamer.tasks.tokens import Vocabulary
+
+# How long a word lasts at most after its last token: a token stands at one frame and has no end of its own.
+MAX_TAIL_S = 0.4
+
+
+class Token(NamedTuple):
+    """A token that stands for text, the frame of the stream that emitted it and its log-probability."""
+
+    id: int
+    frame: int
+    logp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where frames lie in the audio: model-rate samples per frame, and by how many samples tokens come late."""
+
+    sample_rate: int
+    frame_samples: int
+    token_delay_samples: int
+
+    def sample(self, frame: int) -> int:
+        """Return the sample at which a token of `frame` was spoken; may be negative."""
+        return frame * self.frame_samples - self.token_delay_samples
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A word as its tokens and its text; `spaced` says whether a space comes before it."""
+
+    tokens: Sequence[Token]
+    text: str
+    spaced: bool
+
+
+def group_words(tokens: Sequence[Token], vocabulary: Vocabulary) -> list[Sequence[Token]]:
+    """Split tokens where words start. The last group may be a word that is still being spoken."""
+    starts = [index for index, token in enumerate(tokens) if index == 0 or vocabulary.starts_word(token.id)]
+    return [tokens[begin:end] for begin, end in zip(starts, [*starts[1:], len(tokens)], strict=True)]
+
+
+def spell(tokens: Sequence[Token], vocabulary: Vocabulary, is_final: bool) -> list[Spelling]:
+    """Return the words of `tokens`, without those that have no text yet.
+
+    A character at the end whose byte pieces have not all arrived is left out until they have, so that text only grows;
+    in a final, or once another word has begun, it is replaced by U+FFFD.
+    """
+    words = []
+    groups = group_words(tokens, vocabulary)
+    for index, group in enumerate(groups):
+        is_whole = is_final or index + 1 < len(groups)
+        text = _decode(b"".join(vocabulary.raw_text(token.id) for token in group), is_whole)
+        if text:
+            words.append(Spelling(group, text, vocabulary.is_spaced(group[0].id)))
+    return words
+
+
+def _decode(raw: bytes, is_whole: bool) -> str:
+    if not is_whole:
+        raw = raw[: len(raw) - _incomplete_bytes(raw)]
+    return raw.decode("utf-8", errors="replace").strip()
+
+
+def _incomplete_bytes(raw: bytes) -> int:
+    """How many bytes at the end begin a character that more bytes could complete."""
+    for length in range(1, min(3, len(raw)) + 1):
+        lead = raw[-length]
+        if lead & 0xC0 == 0x80:
+            continue
+        expected = 2 if lead & 0xE0 == 0xC0 else 3 if lead & 0xF0 == 0xE0 else 4 if lead & 0xF8 == 0xF0 else 1
+        return length if expected > length else 0
+    return 0
+
+
+def join(words: Sequence[Spelling]) -> str:
+    """Return the text of `words`, with spaces where the script writes them."""
+    return "".join((" " if word.spaced else "") + word.text for word in words).strip()
+
+
+def place(words: Sequence[Spelling], timing: Timing, begin: int, end: int) -> tuple[WordSpan, ...]:
+    """Give `words` their times, clipped to the samples `begin` to `end`.
+
+    A word starts at its first token and ends where the next one starts, or `MAX_TAIL_S` after its last token if that
+    is sooner.
+    """
+    tail = int(MAX_TAIL_S * timing.sample_rate)
+    starts = [_clip(timing.sample(word.tokens[0].frame), begin, end) for word in words]
+    ends = [_clip(timing.sample(word.tokens[-1].frame) + tail, begin, end) for word in words]
+    limits = [*starts[1:], end]
+    return tuple(
+        WordSpan(word.text, start, max(start, min(stop, limit)), confidence(word.tokens))
+        for word, start, stop, limit in zip(words, starts, ends, limits, strict=True)
+    )
+
+
+def confidence(tokens: Sequence[Token]) -> float:
+    """Return the geometric mean of the probabilities of `tokens`; 0 for none."""
+    if not tokens:
+        return 0.0
+    return min(1.0, math.exp(sum(_logps(tokens)) / len(tokens)))
+
+
+def _logps(tokens: Sequence[Token]) -> Iterator[float]:
+    return (token.logp for token in tokens)
+
+
+def _clip(sample: int, begin: int, end: int) -> int:
+    return max(begin, min(sample, end))

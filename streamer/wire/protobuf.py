@@ -1,0 +1,147 @@
+"""Messages as `streamer.v1` protobufs, the gRPC form.
+
+Fields have the same names on both sides, so one walk over a dataclass serves every message; the enums of `Config` are
+the only exception.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from typing import Any, NoReturn
+
+from google.protobuf.message import DecodeError, Message
+
+from streamer.errors import InvalidRequest
+from streamer.session import messages
+from streamer.session.messages import ClientMessage, ServerMessage
+from streamer.v1 import speech_pb2 as pb
+from streamer.wire.plain import field_types, required
+
+_CLIENT: dict[str, type] = {"config": messages.Config, "audio": messages.Audio}
+_CONTROL: dict[str, type] = {
+    "finalize": messages.Finalize,
+    "keep_alive": messages.KeepAlive,
+    "update": messages.Update,
+    "cancel": messages.Cancel,
+    "end": messages.End,
+}
+_SERVER: dict[str, type] = {
+    "ready": messages.Ready,
+    "result": messages.Result,
+    "finalized": messages.Finalized,
+    "flow": messages.Flow,
+    "warning": messages.Warning,
+    "done": messages.Done,
+}
+_NAMES = {kind: name for name, kind in (_CLIENT | _CONTROL | _SERVER).items()}
+_TO_ENUM: dict[str, dict[str, int]] = {
+    "encoding": {"": 0, "pcm_s16le": pb.ENCODING_PCM_S16LE, "pcm_f32le": pb.ENCODING_PCM_F32LE},
+    "mode": {"": 0, "live": pb.MODE_LIVE, "file": pb.MODE_FILE},
+}
+# An encoding that is left out stays empty for the session to refuse; a mode that is left out has a default.
+_FROM_ENUM = {name: {number: text for text, number in table.items()} for name, table in _TO_ENUM.items()}
+_FROM_ENUM["mode"][0] = "live"
+
+
+def encode_client(message: ClientMessage) -> pb.ClientMessage:
+    """Return the protobuf of a client message."""
+    name = _NAMES[type(message)]
+    if name in _CLIENT:
+        return pb.ClientMessage(**{name: _to_protobuf(message)})
+    return pb.ClientMessage(control=pb.Control(**{name: _to_protobuf(message)}))
+
+
+def decode_client(message: pb.ClientMessage) -> ClientMessage:
+    """Translate what a client sent; raises `InvalidRequest`."""
+    name = message.WhichOneof("message")
+    if name is None:
+        raise InvalidRequest("message: expected one of config, audio, control, got nothing")
+    if name in _CLIENT:
+        return typing.cast("ClientMessage", _from_protobuf(_CLIENT[name], getattr(message, name), name))
+    control = message.control.WhichOneof("control")
+    if control is None:
+        raise InvalidRequest(f"control: expected one of {', '.join(_CONTROL)}, got nothing")
+    return typing.cast("ClientMessage", _from_protobuf(_CONTROL[control], getattr(message.control, control), control))
+
+
+def parse_client(data: bytes) -> ClientMessage:
+    """Read the bytes of a client message; raises `InvalidRequest`."""
+    try:
+        return decode_client(pb.ClientMessage.FromString(data))
+    except DecodeError:
+        raise InvalidRequest("message: expected a streamer.v1.ClientMessage, got other bytes") from None
+
+
+def encode_server(message: ServerMessage) -> pb.ServerMessage:
+    """Return the protobuf of a server message."""
+    return pb.ServerMessage(**{_NAMES[type(message)]: _to_protobuf(message)})
+
+
+def decode_server(message: pb.ServerMessage) -> ServerMessage:
+    """Translate what a server sent; raises `InvalidRequest` for a kind of message that is newer than this client."""
+    name = message.WhichOneof("message")
+    if name is None:
+        raise InvalidRequest(f"message: expected one of {', '.join(_SERVER)}, got another kind")
+    return typing.cast("ServerMessage", _from_protobuf(_SERVER[name], getattr(message, name), name))
+
+
+def _to_protobuf(message: Any) -> Any:
+    names = [field.name for field in dataclasses.fields(message)]
+    values = {name: _field_to_protobuf(name, getattr(message, name)) for name in names}
+    kind: type[Message] = getattr(pb, type(message).__name__)
+    return kind(**{name: value for name, value in values.items() if value is not None})
+
+
+def _field_to_protobuf(name: str, value: Any) -> Any:
+    if name in _TO_ENUM:
+        return _enum_number(name, value)
+    if isinstance(value, tuple):
+        return [_to_protobuf(item) for item in value]
+    return _to_protobuf(value) if dataclasses.is_dataclass(value) else value
+
+
+def _enum_number(name: str, text: str) -> int:
+    if text not in _TO_ENUM[name]:
+        _refuse_enum(name, repr(text))
+    return _TO_ENUM[name][text]
+
+
+def _from_protobuf(kind: type, message: Message, where: str) -> Any:
+    """Build a `kind`; a field that is absent takes the default of the dataclass."""
+    found = {}
+    for name, declared in field_types(kind).items():
+        if message.DESCRIPTOR.fields_by_name[name].has_presence and not message.HasField(name):
+            if name in required(kind):
+                found[name] = _absent(declared, f"{where}.{name}")
+        else:
+            found[name] = _field_from_protobuf(declared, getattr(message, name), f"{where}.{name}", name)
+    if kind is messages.Config and not found["task"]:
+        del found["task"]
+    return kind(**found)
+
+
+def _absent(declared: Any, where: str) -> None:
+    if typing.get_origin(declared) is not types.UnionType:
+        raise InvalidRequest(f"{where}: expected a message, got nothing")
+
+
+def _field_from_protobuf(declared: Any, value: Any, where: str, name: str) -> Any:
+    if name in _FROM_ENUM:
+        if value not in _FROM_ENUM[name]:
+            _refuse_enum(name, str(value))
+        return _FROM_ENUM[name][value]
+    if typing.get_origin(declared) is tuple:
+        return tuple(_from_protobuf(typing.get_args(declared)[0], item, where) for item in value)
+    if dataclasses.is_dataclass(declared):
+        return _from_protobuf(typing.cast("type", declared), value, where)
+    if declared is float and not math.isfinite(value):
+        raise InvalidRequest(f"{where}: expected a finite number, got {value}")
+    return value
+
+
+def _refuse_enum(name: str, got: str) -> NoReturn:
+    names = ", ".join(text for text in _TO_ENUM[name] if text)
+    raise InvalidRequest(f"config.{name}: expected one of {names}, got {got}")

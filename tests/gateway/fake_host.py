@@ -1,0 +1,151 @@
+"""A host without models: echoes what it gets, and does to streams what a test asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from streamer.errors import Draining, InvalidRequest, StreamerError
+from streamer.session.messages import (
+    Audio,
+    Cancel,
+    ClientMessage,
+    Config,
+    Done,
+    End,
+    Finalize,
+    Finalized,
+    Limits,
+    Ready,
+    Result,
+    ServerMessage,
+    Warning,
+)
+
+LIMITS = Limits(
+    max_frame_bytes=65536, max_frame_ms=2000, max_ahead_ms=10_000, idle_timeout_ms=30_000, max_session_ms=None
+)
+
+
+@dataclass(frozen=True)
+class FakeModelInfo:
+    name: str = "echo"
+    version: str = "1"
+    task: str = "transcribe"
+    description: str = "says how many bytes it got"
+    languages: tuple[str, ...] = ("en",)
+    sample_rate: int = 16000
+    chunk_ms: float = 160.0
+    delay_ms: float = 200.0
+    is_default: bool = True
+
+
+class FakeStream:
+    """Answers each frame of audio with a final that holds the number of its bytes."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.got: list[ClientMessage] = []
+        self.aborted = asyncio.Event()
+        # Cleared by a test to keep `send` waiting.
+        self.room = asyncio.Event()
+        self.room.set()
+        self._config_error = error
+        self._config: Config | None = None
+        self._samples = 0
+        self._segments = 0
+        self._ended: BaseException | bool = False
+        self._said: deque[ServerMessage] = deque()
+        self._news = asyncio.Event()
+
+    async def send(self, message: ClientMessage) -> None:
+        await self.room.wait()
+        self.got.append(message)
+        if self._ended:
+            return
+        try:
+            self._answer(message)
+        except StreamerError as error:
+            self.end(error)
+
+    async def receive(self) -> ServerMessage | None:
+        while not self._said and not self._ended:
+            self._news.clear()
+            await self._news.wait()
+        if self._said:
+            return self._said.popleft()
+        if isinstance(self._ended, BaseException):
+            raise self._ended
+        return None
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+    def say(self, message: ServerMessage) -> None:
+        self._said.append(message)
+        self._news.set()
+
+    def say_much(self) -> None:
+        """More than the buffers of a connection hold."""
+        for _ in range(400):
+            self.say(Warning("loud", "x" * 65536))
+
+    def end(self, error: BaseException | None = None) -> None:
+        self._ended = error or True
+        self._news.set()
+
+    def _answer(self, message: ClientMessage) -> None:
+        if isinstance(message, Config):
+            self._open(message)
+        elif self._config is None:
+            raise InvalidRequest(f"expected config first, got {type(message).__name__.lower()}")
+        elif isinstance(message, Audio):
+            self._echo(message.data)
+        elif isinstance(message, Finalize):
+            self.say(Finalized(message.id, self._samples))
+        elif isinstance(message, End | Cancel):
+            self.say(Done(self._samples, self._segments, cancelled=isinstance(message, Cancel)))
+            self.end()
+
+    def _open(self, config: Config) -> None:
+        if self._config_error is not None:
+            self.end(self._config_error)
+            return
+        self._config = config
+        self.say(Ready("s1", "echo@1", config.sample_rate, 16000, 160.0, 200.0, LIMITS))
+
+    def _echo(self, data: bytes) -> None:
+        start, self._samples = self._samples, self._samples + len(data) // 2
+        text = str(len(data))
+        self.say(Result(self._segments, 0, text, len(text), True, True, start, self._samples, 1.0))
+        self._segments += 1
+
+
+class FakeHost:
+    """Hands out fake streams; `error` is what the next streams end with when their config comes."""
+
+    def __init__(self) -> None:
+        self.ready = True
+        self.draining = False
+        self.error: BaseException | None = None
+        self.streams: list[FakeStream] = []
+        self.connected = asyncio.Event()
+        self.drained_with: float | None = None
+
+    def connect(self) -> FakeStream:
+        if self.draining:
+            raise Draining("server is shutting down")
+        self.streams.append(FakeStream(self.error))
+        self.connected.set()
+        return self.streams[-1]
+
+    def models(self) -> tuple[FakeModelInfo, ...]:
+        return (FakeModelInfo(),)
+
+    def metrics_text(self) -> bytes:
+        return b"streamer_open_streams 0.0\n"
+
+    async def drain(self, deadline_s: float) -> None:
+        self.draining, self.drained_with = True, deadline_s
+        for stream in self.streams:
+            stream.end(Draining("server shut down before the stream ended"))
