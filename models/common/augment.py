@@ -23,9 +23,7 @@ class Augmentation:
     mel_width: int = 18
 
 
-def augment(
-    rows: np.ndarray, noise: np.ndarray | None, settings: Augmentation, rng: np.random.Generator
-) -> np.ndarray:
+def augment(rows: np.ndarray, noise: np.ndarray | None, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Change log-mel f32[T, M]; `noise` is log-mel of any length to be mixed in, if any."""
     power = np.maximum(np.exp(rows) - FLOOR, 0)
     if rng.random() < settings.reverberation_share:

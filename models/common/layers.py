@@ -136,9 +136,7 @@ def _dot_product(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Ten
     if not torch.is_autocast_enabled(query.device.type):
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     with torch.autocast(query.device.type, enabled=False):
-        return functional.scaled_dot_product_attention(
-            query.float(), key.float(), value.float(), attn_mask=mask
-        )
+        return functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
 
 
 def _geometric_integers(count: int, largest: int) -> list[int]:

@@ -12,6 +12,7 @@ import sentencepiece
 BLANK = 0
 UNKNOWN = 1
 HELD_OUT_EVERY = 50
+LETTERS = "_abcdefghijklmnopqrstuvwxyz' "
 _ABBREVIATIONS = {"mr": "mister", "mrs": "missus", "dr": "doctor", "st": "saint"}
 
 
@@ -23,6 +24,11 @@ def normalise(text: str) -> str:
     words = re.sub(r"[^a-z']+", " ", plain).split()
     words = [word.strip("'") if word.strip("'") else "" for word in words]
     return " ".join(_ABBREVIATIONS.get(word, word) for word in words if word)
+
+
+def spell(text: str) -> list[int]:
+    """Map normalised text to ids of LETTERS; 0 is blank."""
+    return [LETTERS.index(letter) for letter in text]
 
 
 def read_sentences(path: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Training loop for any family: autocast, EMA, wall-clock schedule, atomic checkpoints, resume."""
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ class Schedule:
 
     budget_s: float
     peak: float = 1.5e-3
-    warmup_updates: int = 1000
+    warmup_updates: int = 800
     hold: float = 0.3
 
     def rate(self, updates: int, progress: float) -> float:
@@ -124,10 +125,11 @@ class Trainer:
         loss: Callable[..., tuple[Tensor, dict[str, float], float]],
         evaluate: Callable[[dict[str, Tensor]], str],
     ) -> None:
-        """Train until the budget is spent, then evaluate and save once more."""
+        """Train until the budget is spent or SIGTERM comes, then save and evaluate once more."""
         settings, meter = self.settings, Meter()
+        stop = _stop_requested()
         saved = evaluated = last = time.monotonic()
-        while self.fraction < 1:
+        while self.fraction < 1 and not stop():
             parts, audio_s = self._update(next(batches), loss)
             meter.add(parts, audio_s)
             now = time.monotonic()
@@ -143,7 +145,8 @@ class Trainer:
                 print(evaluate(self.average.tensors), flush=True)
                 evaluated = now
         self.save()
-        print(evaluate(self.average.tensors), flush=True)
+        if not stop():
+            print(evaluate(self.average.tensors), flush=True)
 
     def save(self) -> None:
         """Write the checkpoint by an atomic rename."""
@@ -194,6 +197,13 @@ class Trainer:
             f"{progress.elapsed_s / 60:6.1f} min {progress.updates:7d} updates "
             f"{progress.audio_s / 3600:6.1f} h lr {rate:.2e} | {meter.line()}"
         )
+
+
+def _stop_requested() -> Callable[[], bool]:
+    """Take over SIGTERM: the returned function tells whether it has come."""
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    return lambda: bool(received)
 
 
 def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:

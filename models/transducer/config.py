@@ -26,9 +26,7 @@ class Config:
     def __post_init__(self) -> None:
         """Check the divisibilities that streaming relies on."""
         if self.left % self.chunk or self.period % self.left:
-            raise ValueError(
-                f"expected chunk | left | period, got {self.chunk}, {self.left}, {self.period}"
-            )
+            raise ValueError(f"expected chunk | left | period, got {self.chunk}, {self.left}, {self.period}")
         if self.width % (2 * self.heads):
             raise ValueError(f"expected an even head width, got {self.width} / {self.heads}")
 
@@ -36,6 +34,3 @@ class Config:
     def head_width(self) -> int:
         """Channels of one attention head."""
         return self.width // self.heads
-
-
-

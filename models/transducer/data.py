@@ -12,14 +12,16 @@ from torch import Tensor
 from models.common.augment import Augmentation, augment
 from models.common.features import FLOOR, MELS
 from models.common.shards import Clip, read_shards
-from models.common.text import Pieces
+from models.common.text import Pieces, spell
 from models.transducer.config import SUBSAMPLING
 
 FRAMES_PER_S = 12.5
-_ROUND = 8
+_ROUND = 4
 _TAIL = 2
 _MAX_LEAD = 16
 _LONGEST = 2000
+_EASY = 0.06
+_EASY_LONGEST = 500
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Batch:
     labels: Tensor  # i64[B, U]
     frames: Tensor  # i64[B], 80 ms frames
     lengths: Tensor  # i64[B], labels
+    letters: Tensor  # i64[sum of letter_lengths], the spelt texts joined
+    letter_lengths: Tensor  # i64[B]
 
     @property
     def audio_s(self) -> float:
@@ -41,12 +45,14 @@ class Batch:
         return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
-def collate(rows: list[np.ndarray], labels: list[list[int]], frames: int | None = None) -> Batch:
+def collate(
+    rows: list[np.ndarray], labels: list[list[int]], letters: list[list[int]], frames: int | None = None
+) -> Batch:
     """Pad log-mel rows with silence and labels with zero; a short tail of silence is valid."""
     valid = [-(-len(r) // SUBSAMPLING) + _TAIL for r in rows]
     length = frames or max(valid)
     log_mel = np.full((len(rows), length * SUBSAMPLING, MELS), np.log(FLOOR), np.float32)
-    # Lengths in eights keep the number of distinct shapes, and so of compiled kernels, small.
+    # Rounded lengths keep the number of distinct shapes, and so of compiled kernels, small.
     width = -(-max((len(label) for label in labels), default=1) // _ROUND) * _ROUND
     padded = np.zeros((len(rows), max(width, 1)), np.int64)
     for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
@@ -57,6 +63,8 @@ def collate(rows: list[np.ndarray], labels: list[list[int]], frames: int | None 
         torch.from_numpy(padded),
         torch.tensor([min(v, length) for v in valid]),
         torch.tensor([len(label) for label in labels]),
+        torch.tensor(sum(letters, []), dtype=torch.long),
+        torch.tensor([len(letter) for letter in letters]),
     )
 
 
@@ -85,17 +93,21 @@ class Stream:
 
 
 class Batches:
-    """Endless training batches of about `seconds(progress)` of audio each.
+    """Endless training batches of about `seconds` of audio each, twice that in the last third.
+
+    The first `_EASY` of the run hears short, unaltered clips only: CTC leaves its first plateau
+    far sooner on them.
 
     Clips wait in buckets by length until a bucket fills a batch, so that batches have few
     distinct shapes. The folder is scanned again every `rescan` draws for new shards.
     """
 
     def __init__(
-        self, folder: Path, pieces: Pieces, seconds: Callable[[], float], synthetic: float = 0.4,
+        self, folder: Path, pieces: Pieces, progress: Callable[[], float], seconds: float = 16.0, synthetic: float = 0.4,
         settings: Augmentation | None = None, seed: int = 0, rescan: int = 2000,
     ) -> None:  # fmt: skip
-        self._folder, self._pieces, self._seconds = folder, pieces, seconds
+        self._folder, self._pieces = folder, pieces
+        self._progress, self._seconds = progress, seconds
         self._rng = np.random.default_rng(seed)
         self._settings = settings or Augmentation()
         self._streams = {kind: Stream(self._rng) for kind in ("real", "synthetic", "noise")}
@@ -112,9 +124,11 @@ class Batches:
                 self._scan()
             draws += 1
             clip = self._draw()
+            if self._easy() and clip.entry.frames > _EASY_LONGEST:
+                continue
             frames = self._bucket(clip)
             self._buckets[frames].append(clip)
-            if len(self._buckets[frames]) >= max(1, int(self._seconds() * FRAMES_PER_S) // frames):
+            if len(self._buckets[frames]) >= self._batch_size(frames):
                 batch = self._batch(self._buckets.pop(frames), frames)
                 if batch is not None:
                     yield batch
@@ -133,23 +147,32 @@ class Batches:
         kinds = [kind for kind in self._share if self._streams[kind].clips]
         return self._streams[min(kinds, key=lambda k: self._streams[k].seconds / self._share[k])].draw()
 
+    def _easy(self) -> bool:
+        return self._progress() < _EASY
+
+    def _batch_size(self, frames: int) -> int:
+        seconds = self._seconds * (1 if self._progress() < 2 / 3 else 2)
+        return max(1, int(seconds * FRAMES_PER_S) // frames)
+
     def _bucket(self, clip: Clip) -> int:
         frames = -(-(clip.entry.frames + _MAX_LEAD) // SUBSAMPLING) + _TAIL
         return -(-frames // _ROUND) * _ROUND
 
     def _batch(self, clips: list[Clip], frames: int) -> Batch | None:
-        rows, labels = [], []
+        rows, labels, letters = [], [], []
         for clip in clips:
             row, label = self._augmented(clip), self._pieces.encode(clip.entry.text)
             if label and len(label) <= len(row) // SUBSAMPLING:
                 rows.append(row)
                 labels.append(label)
-        return collate(rows, labels, frames) if rows else None
+                letters.append(spell(clip.entry.text))
+        return collate(rows, labels, letters, frames) if rows else None
 
     def _augmented(self, clip: Clip) -> np.ndarray:
         # A random lead moves the words against the grid of chunks.
         lead = np.full((self._rng.integers(_MAX_LEAD), MELS), np.log(FLOOR), np.float32)
-        return augment(np.concatenate([lead, clip.load()]), self._noise(), self._settings, self._rng)
+        rows = np.concatenate([lead, clip.load()])
+        return rows if self._easy() else augment(rows, self._noise(), self._settings, self._rng)
 
     def _noise(self) -> np.ndarray | None:
         """Rows to mix in: an environmental clip, another speaker, or none."""

@@ -21,7 +21,7 @@ def dev_clips(folder: Path, packs: Iterable[str]) -> list[Clip]:
 @torch.inference_mode()
 def transcribe(model: Transducer, pieces: Pieces, clip: Clip) -> str:
     """Decode one clip with the streaming mask and at most one symbol per frame."""
-    batch = collate([clip.load()], [[]])
+    batch = collate([clip.load()], [[]], [[]])
     # A whole chunk of silence flushes the last word.
     frames = model.encoder(batch.log_mel)
     context = torch.tensor([[-1, 0]])

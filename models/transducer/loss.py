@@ -6,41 +6,91 @@ symbol per frame ("recurrent neural aligner", Sak et al., Interspeech 2017).
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+BLANK = 0
 _NEVER = -1e30
 
 
 def transducer_loss(
-    logits: Tensor, labels: Tensor, frames: Tensor, lengths: Tensor, blank: int = 0
+    logits: Tensor, labels: Tensor, frames: Tensor, lengths: Tensor, starts: Tensor | None = None
 ) -> Tensor:
-    """Negative log-likelihood f32[B] of the labels.
+    """Negative log-likelihood f32[B] of the labels; blank is id 0.
 
-    Takes logits [B, T, U + 1, V], labels i64[B, U], and the valid frames i64[B] and label counts
-    i64[B] of each row; rows need frames >= lengths, or the result is about 1e30.
+    Takes logits [B, T, R, V], labels i64[B, U], and the valid frames i64[B] and label counts
+    i64[B] of each row; rows need frames >= lengths, or the result is about 1e30. Without `starts`,
+    R is U + 1; with `starts` i64[B, T], the R cells of frame t are the label positions from
+    starts[t] on, and every other cell is impossible (see `band_starts`).
     """
-    return _TransducerLoss.apply(logits, labels, frames, lengths, blank)
+    width = labels.shape[1] + 1
+    if starts is None:
+        starts = frames.new_zeros(logits.shape[:2])
+    cells = band_cells(starts, logits.shape[2])
+    targets = pad(labels, (0, 1)).gather(1, cells.flatten(1)).view_as(cells)
+    return _LatticeLoss.apply(logits, targets, cells, width, frames, lengths)
 
 
-class _TransducerLoss(torch.autograd.Function):
-    """Edges, scan and the gradient with respect to the logits in one node: one [T, U, V] buffer."""
+class _LatticeLoss(torch.autograd.Function):
+    """Edges, scan and the gradient with respect to the logits in one node: one [T, R, V] buffer."""
 
     @staticmethod
-    def forward(ctx, logits, labels, frames, lengths, blank):  # noqa: ANN001, ANN205
+    def forward(ctx, logits, targets, cells, width, frames, lengths):  # noqa: ANN001, ANN205
         log_probs = logits.float().log_softmax(-1)
-        index = torch.nn.functional.pad(labels, (0, 1))[:, None, :, None].expand(-1, logits.shape[1], -1, 1)
-        stay = log_probs[..., blank]
-        emit = log_probs.gather(3, index).squeeze(3)
-        loss, stay_grad, emit_grad = scan(stay, emit, frames, lengths)
+        targets = targets.unsqueeze(-1)
+        stay = _spread(log_probs[..., BLANK], cells, width)
+        emit = _spread(log_probs.gather(3, targets).squeeze(3), cells, width)
+        loss, *gradients = scan(stay, emit, frames, lengths)
+        stay_grad, emit_grad = (gradient.gather(2, cells) for gradient in gradients)
         grad = log_probs.exp_().mul_(-(stay_grad + emit_grad).unsqueeze(-1))
-        grad[..., blank] += stay_grad
-        grad.scatter_add_(3, index, emit_grad.unsqueeze(-1))
+        grad[..., BLANK] += stay_grad
+        grad.scatter_add_(3, targets, emit_grad.unsqueeze(-1))
         ctx.save_for_backward(grad.to(logits.dtype))
         return loss
 
     @staticmethod
     def backward(ctx, grad_loss):  # noqa: ANN001, ANN205
         (grad,) = ctx.saved_tensors
-        return grad * grad_loss[:, None, None, None].to(grad.dtype), None, None, None, None
+        return grad * grad_loss[:, None, None, None].to(grad.dtype), None, None, None, None, None
+
+
+def _spread(banded: Tensor, cells: Tensor, width: int) -> Tensor:
+    """Put f32[B, T, R] into its cells of [B, T, width]; the others are impossible."""
+    full = banded.new_full((*banded.shape[:2], width), _NEVER)
+    return full.scatter_(2, cells, banded)
+
+
+def band_cells(starts: Tensor, band: int) -> Tensor:
+    """Label positions i64[B, T, band] of the band that begins at `starts` i64[B, T]."""
+    return starts.unsqueeze(-1) + torch.arange(band, device=starts.device)
+
+
+@torch.no_grad()
+def band_starts(log_probs: Tensor, labels: Tensor, frames: Tensor, lengths: Tensor, band: int) -> tuple[Tensor, int]:
+    """Choose for each frame the label positions worth a joiner: starts i64[B, T] and their count.
+
+    The guide is a CTC head, log-probabilities f32[B, T, V]: its own lattice, whose edges do not
+    depend on the label position, tells how likely each position is. Starts rise by at most one a
+    frame, begin at zero and end where the last label is inside, so a path always exists. The idea
+    is pruned RNN-T (Kuang et al., arXiv 2206.13236), with a guide we train anyway.
+    """
+    width = labels.shape[1] + 1
+    band = min(band, width)
+    index = pad(labels, (0, 1))[:, None].expand(-1, log_probs.shape[1], -1)
+    stay = log_probs[..., BLANK, None].expand_as(index)
+    _, *gradients = scan(stay, log_probs.gather(2, index), frames, lengths)
+    occupied = pad(torch.cumsum(-(gradients[0] + gradients[1]), 2), (1, 0))
+    best = (occupied[:, :, band:] - occupied[:, :, : width - band + 1]).argmax(2)
+    return _connected(best, frames, (lengths - band + 1).clamp(min=0)[:, None]), band
+
+
+def _connected(best: Tensor, frames: Tensor, last: Tensor) -> Tensor:
+    """Nearest usable starts to `best`: rising by 0 or 1 a frame, from 0 to `last` [B, 1]."""
+    frame = torch.arange(best.shape[1], device=best.device)
+    starts = torch.where(frame >= frames[:, None] - 1, last, torch.minimum(best, last))
+    starts = torch.minimum(starts.cummax(1).values, frame)
+    # starts[t] >= starts[t + 1] - 1, by a running maximum from the right.
+    slack = starts - frame
+    return (slack.flip(1).cummax(1).values.flip(1) + frame).clamp(min=0)
 
 
 def scan(stay: Tensor, emit: Tensor, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:

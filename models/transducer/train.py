@@ -15,12 +15,14 @@ from models.common.training import Schedule, Settings, Trainer
 from models.transducer.config import Config
 from models.transducer.data import Batch, Batches
 from models.transducer.evaluate import dev_clips, report
-from models.transducer.loss import transducer_loss
-from models.transducer.model import Transducer
+from models.transducer.loss import band_cells, band_starts, transducer_loss
+from models.transducer.model import LETTERS_PER_FRAME, Transducer
 
 # Share of the budget in which CTC alone shapes the encoder: the transducer learns alignments slowly from nothing.
-_CTC_ALONE = 0.1
+_CTC_ALONE = 0.06
 _CTC_WEIGHT = 0.3
+# Label positions for which the joiner is evaluated at each frame.
+_BAND = 16
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def main() -> None:
     settings = Settings(schedule, arguments.out, arguments.device)
     trainer = Trainer(model, settings, asdict(config))
     batches = Batches(
-        arguments.features, pieces, partial(_batch_seconds, trainer, arguments.batch), seed=trainer.progress.updates
+        arguments.features, pieces, lambda: trainer.fraction, arguments.batch, seed=trainer.progress.updates
     )
     evaluate = partial(_evaluate, Transducer(config), pieces, _dev_sets(arguments.features))
     trainer.run(iter(batches), partial(_loss, trainer), evaluate)
@@ -50,7 +52,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--budget-minutes", type=float, required=True, help="training time over all restarts")
     parser.add_argument("--batch", type=float, default=16.0, help="seconds of audio; doubled in the last third")
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -58,34 +60,51 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _batch_seconds(trainer: Trainer, seconds: float) -> float:
-    return seconds if trainer.fraction < 2 / 3 else 2 * seconds
-
-
 def _loss(trainer: Trainer, batch: Batch) -> tuple[Tensor, dict[str, float], float]:
-    """Losses per label: CTC alone at first, then the transducer with CTC at its side."""
-    batch = batch.to(trainer.settings.device)
+    """Losses per label: the CTC heads alone at first, then the transducer with them at its side."""
+    model, batch = trainer.model, batch.to(trainer.settings.device)
     labels = batch.lengths.sum()
-    frames = trainer.model.encoder(batch.log_mel)
-    ctc = _ctc_loss(trainer.model, frames, batch).sum() / labels
-    if trainer.fraction < _CTC_ALONE:
-        return ctc, {"ctc": ctc.item()}, batch.audio_s
-    transducer = _transducer_loss(trainer.model, frames, batch).sum() / labels
-    parts = {"transducer": transducer.item(), "ctc": ctc.item()}
-    return transducer + _CTC_WEIGHT * ctc, parts, batch.audio_s
+    frames = model.encoder(batch.log_mel)
+    spelling = _spelling_loss(model.spell(frames).float().log_softmax(-1), batch) / labels
+    log_probs = model.ctc(frames).float().log_softmax(-1)
+    ctc = _ctc_loss(log_probs, batch) / labels
+    total, parts = _CTC_WEIGHT * (ctc + spelling), {"ctc": ctc.item(), "spelling": spelling.item()}
+    if trainer.fraction >= _CTC_ALONE:
+        transducer = _transducer_loss(model, frames, log_probs, batch) / labels
+        total, parts = total + transducer, {"transducer": transducer.item(), **parts}
+    return total, parts, batch.audio_s
 
 
-def _ctc_loss(model: Transducer, frames: Tensor, batch: Batch) -> Tensor:
-    log_probs = model.ctc(frames).float().log_softmax(-1).transpose(0, 1)
+def _spelling_loss(log_probs: Tensor, batch: Batch) -> Tensor:
+    """CTC over letters: with few, common symbols it finds the speech long before the pieces can."""
+    slots = batch.frames * LETTERS_PER_FRAME
     return functional.ctc_loss(
-        log_probs, batch.labels, batch.frames, batch.lengths, BLANK, reduction="none", zero_infinity=True
-    )
+        log_probs.transpose(0, 1), batch.letters, slots, batch.letter_lengths, BLANK,
+        reduction="sum", zero_infinity=True,
+    )  # fmt: skip
 
 
-def _transducer_loss(model: Transducer, frames: Tensor, batch: Batch) -> Tensor:
-    predicted = model.predictor(contexts(batch.labels))
-    logits = model.join(model.enter(frames)[:, :, None], predicted[:, None])
-    return transducer_loss(logits, batch.labels, batch.frames, batch.lengths)
+def _ctc_loss(log_probs: Tensor, batch: Batch) -> Tensor:
+    return functional.ctc_loss(
+        log_probs.transpose(0, 1), batch.labels, batch.frames, batch.lengths, BLANK,
+        reduction="sum", zero_infinity=True,
+    )  # fmt: skip
+
+
+def _transducer_loss(model: Transducer, frames: Tensor, guide: Tensor, batch: Batch) -> Tensor:
+    """Sum of the batch's losses, with the joiner evaluated only where the CTC head finds the text."""
+    starts, band = band_starts(guide, batch.labels, batch.frames, batch.lengths, _BAND)
+    predicted = _in_band(model.predictor(contexts(batch.labels)), band_cells(starts, band))
+    logits = model.join(model.enter(frames)[:, :, None], predicted)
+    return transducer_loss(logits, batch.labels, batch.frames, batch.lengths, starts).sum()
+
+
+def _in_band(predicted: Tensor, cells: Tensor) -> Tensor:
+    """Pick rows of [B, U + 1, J] by cells i64[B, T, R]; f32 inside, for the sums of its gradient."""
+    batch, width, joint = predicted.shape
+    offset = torch.arange(batch, device=cells.device)[:, None, None] * width
+    rows = functional.embedding(cells + offset, predicted.float().reshape(-1, joint))
+    return rows.to(predicted.dtype)
 
 
 def contexts(labels: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ _KAISER_BETA = 6.2
 _MAX_PHASES = 640
 _INTERPOLATED_PHASES = 512
 # Outputs computed together: their windows stay in the cache of the processor.
-_BLOCK = 512
+_BLOCK = 256
 
 
 class Resampler:
@@ -93,20 +93,17 @@ class Resampler:
         if end <= begin:
             return np.zeros(0, np.float32)
         origin = self._base(begin)
-        blocks = [self._block(first, min(first + _BLOCK, end), origin) for first in range(begin, end, _BLOCK)]
+        bases, remainders = np.divmod(np.arange(begin, end, dtype=np.int64) * self._down, self._up)
+        windows = np.lib.stride_tricks.sliding_window_view(self._input, self._bank.taps.shape[1])
+        blocks = [slice(first, first + _BLOCK) for first in range(0, end - begin, _BLOCK)]
+        outputs = [self._bank.apply(windows[bases[block] - origin], remainders[block], self._up) for block in blocks]
         self._produced = end
         # A jump beyond what is here cannot happen while half > down / up, which 40 periods guarantee.
         self._input = self._input[self._base(end) - origin :].copy()
-        return np.concatenate(blocks)
+        return np.concatenate(outputs)
 
     def _base(self, output: int) -> int:
         return output * self._down // self._up
-
-    def _block(self, first: int, end: int, origin: int) -> Array:
-        places = np.arange(first, end, dtype=np.int64) * self._down
-        bases = places // self._up - origin
-        windows = np.lib.stride_tricks.sliding_window_view(self._input, self._bank.taps.shape[1])[bases]
-        return self._bank.apply(windows, places % self._up, self._up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +115,19 @@ class _FilterBank:
     phases: int
 
     def apply(self, windows: Array, remainders: Array, up: int) -> Array:
-        """Filter windows `[m, 2 * half]` of outputs that lie `remainders / up` input samples after their bases."""
+        """Filter windows `[m, 2 * half]` of outputs that lie `remainders / up` input samples after their bases.
+
+        A bank of one phase is for `up == 1`; one of `up` phases is exact, another one is interpolated.
+        """
+        if self.phases == 1:
+            return _dots(windows, self.taps[:1])
         if up == self.phases:
             return _dots(windows, self.taps[remainders])
         rows, rest = np.divmod(remainders * self.phases, up)
         weights = (rest / up).astype(np.float32)
         below = _dots(windows, self.taps[rows])
-        return below + weights * (_dots(windows, self.taps[rows + 1]) - below)
+        blended: Array = below + weights * (_dots(windows, self.taps[rows + 1]) - below)
+        return blended
 
 
 def _dots(windows: Array, taps: Array) -> Array:

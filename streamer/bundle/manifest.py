@@ -245,6 +245,10 @@ def _graph_problems(manifest: Manifest, graph: Graph) -> Iterator[str]:
     ):
         if needed - set(listed):
             yield f"graph {graph.name}: {what} lacks {sorted(needed - set(listed))}"
+    yield from _tensor_problems(manifest, graph)
+
+
+def _tensor_problems(manifest: Manifest, graph: Graph) -> Iterator[str]:
     outputs = {tensor.name for tensor in graph.outputs}
     for output in (graph.n_valid, graph.first_frame):
         if output is not None and output not in outputs:
@@ -256,9 +260,7 @@ def _graph_problems(manifest: Manifest, graph: Graph) -> Iterator[str]:
 
 
 def _role_problems(manifest: Manifest) -> Iterator[str]:
-    tensors = {
-        f"{graph.name}.{tensor.name}" for graph in manifest.graphs for tensor in (*graph.inputs, *graph.outputs)
-    }
+    tensors = {f"{graph.name}.{tensor.name}" for graph in manifest.graphs for tensor in (*graph.inputs, *graph.outputs)}
     for role, target in manifest.task.roles.items():
         if target not in tensors:
             yield f"role {role}: expected graph.tensor, got {target!r}, which no graph has"
@@ -290,3 +292,7 @@ def read_manifest(folder: Path) -> Manifest:
 def manifest_schema() -> str:
     """Return the JSON schema of the format, as published in `streamer/bundle/manifest.schema.json`."""
     return json.dumps(Manifest.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("manifest.schema.json").write_text(manifest_schema(), encoding="utf-8")

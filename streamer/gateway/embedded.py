@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,55 +13,46 @@ MAX_MESSAGE_BYTES = 1 << 20
 _BACKLOG = 1024
 # The kernel closes a connection whose peer has taken nothing for so long, even if it still answers (tcp(7)).
 _PEER_TIMEOUT_MS = 30_000
-_STOP_GRACE_S = 2
+# How long requests may take to notice that their connection was closed.
+_CUT_OFF_S = 1.0
 
 
 class HttpServer:
-    """Serves an ASGI app at one address; port 0 takes a free one."""
+    """Serves an ASGI app at one address; port 0 takes a free one.
+
+    Drives uvicorn by its steps: its own `serve` takes over the signals and closes every WebSocket at the first one.
+    """
 
     def __init__(self, app: Starlette) -> None:
-        self._server = _Server(_config(app))
-        self._task: asyncio.Task[None] | None = None
+        self._config = _config(app)
+        self._server = uvicorn.Server(self._config)
 
     async def start(self, address: str, port: int) -> int:
         """Bind and serve; returns the port. Raises `OSError` if it cannot be bound."""
         listener = _listen(address, port)
-        self._task = asyncio.create_task(self._server.serve([listener]))
-        started = asyncio.create_task(self._server.running.wait())
-        await asyncio.wait((self._task, started), return_when=asyncio.FIRST_COMPLETED)
-        started.cancel()
+        self._config.load()
+        self._server.lifespan = self._config.lifespan_class(self._config)
+        await self._server.startup([listener])
         bound: int = listener.getsockname()[1]
         return bound
 
-    async def stop(self, force: bool = False) -> None:
-        """Close the port and what is still connected; `force` waits for nobody."""
-        self._server.exit(force)
-        if self._task is not None:
-            await self._task
+    async def stop(self, grace_s: float) -> None:
+        """Close the port; requests and streams still running after `grace_s` are cut off. Idempotent."""
+        if not self._server.started:
+            return
+        for server in self._server.servers:
+            server.close()
+        if grace_s:
+            # Last words must leave before connections close.
+            await self._wait_for_requests(grace_s)
+        for connection in tuple(self._server.server_state.connections):
+            connection.shutdown()
+        await self._wait_for_requests(_CUT_OFF_S)
 
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.running = asyncio.Event()
-        self._exit = asyncio.Event()
-
-    def exit(self, force: bool) -> None:
-        self.force_exit = self.force_exit or force
-        self._exit.set()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.running.set()
-
-    async def main_loop(self) -> None:
-        # Upstream polls ten times a second; it has nothing to do here but to wait.
-        await self._exit.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # Signals are the gateway's: uvicorn would close every WebSocket at the first one.
-        yield
+    async def _wait_for_requests(self, timeout_s: float) -> None:
+        running = tuple(self._server.server_state.tasks)
+        if running:
+            await asyncio.wait(running, timeout=timeout_s)
 
 
 def _config(app: Starlette) -> uvicorn.Config:
@@ -82,7 +71,6 @@ def _config(app: Starlette) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=_STOP_GRACE_S,
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES = 1 << 20
 _SPEECH = "streamer.v1.Speech"
 _MODELS = "streamer.v1.Models"
-_WATCH_INTERVAL_S = 1.0
+_WATCH_INTERVAL_S = 0.25
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # A second server on the same port must fail, not share its connections.
@@ -106,6 +106,8 @@ async def _recognize(host: Host, context: _Context, write_timeout_s: float) -> N
     async def write(message: ServerMessage) -> None:
         await context.write(protobuf.encode_server(message))
 
+    # Sent on its own: a first write that is cancelled would leave it half sent, and then no status can follow.
+    await context.send_initial_metadata(())
     try:
         await relay(host.connect(), _incoming(context), write, write_timeout_s)
     except asyncio.CancelledError:
@@ -131,7 +133,7 @@ async def _abort(context: _Context, failure: Failure) -> None:
 
 
 class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  # the stubs lack it
-    """The standard health service, following readiness: exact for `Check`, within a second for `Watch`."""
+    """The standard health service, following readiness: exact for `Check`, soon for `Watch`."""
 
     def __init__(self, readiness: Readiness) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -72,19 +72,22 @@ class _Connection:
         self._wire_rate = 1
 
     async def serve(self, host: Host) -> None:
-        offered = self._websocket.scope["subprotocols"]
-        # A browser cannot read the status of a refused upgrade: accept first, then say what is wrong.
-        await self._websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
+            await self._accept()
             await relay(host.connect(), self._incoming(), self._write, self._write_timeout_s)
-            await self._websocket.close(1000)
-        except (ClientGone, WebSocketDisconnect):
+            await self._send(self._websocket.close(1000))
+        except ClientGone:
             return
         except StreamerError as error:
             await self._fail(Failure.of(error))
         except Exception as error:
             log.exception("websocket stream failed")
             await self._fail(Failure.of(error))
+
+    async def _accept(self) -> None:
+        offered = self._websocket.scope["subprotocols"]
+        # A browser cannot read the status of a refused upgrade: accept first, then say what is wrong.
+        await self._send(self._websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None))
 
     async def _incoming(self) -> AsyncIterator[ClientMessage]:
         while (event := await self._websocket.receive())["type"] == "websocket.receive":
@@ -95,11 +98,18 @@ class _Connection:
     async def _write(self, message: ServerMessage) -> None:
         if isinstance(message, Ready):
             self._wire_rate = message.wire_rate
-        await self._websocket.send_text(json.encode_server(message, self._wire_rate))
+        await self._send(self._websocket.send_text(json.encode_server(message, self._wire_rate)))
+
+    async def _send(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except (WebSocketDisconnect, RuntimeError):
+            # uvicorn raises RuntimeError between cutting off a bad frame and reporting the disconnect.
+            raise ClientGone from None
 
     async def _fail(self, failure: Failure) -> None:
         # Who does not read will not read this either.
-        with contextlib.suppress(WebSocketDisconnect, TimeoutError):
+        with contextlib.suppress(ClientGone, TimeoutError):
             async with asyncio.timeout(_FAREWELL_S):
-                await self._websocket.send_text(json.encode_error(failure))
-                await self._websocket.close(failure.code.websocket, failure.code.name)
+                await self._send(self._websocket.send_text(json.encode_error(failure)))
+                await self._send(self._websocket.close(failure.code.websocket, failure.code.name))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class Gateway:
         try:
             grpc_port = await self._grpc.start(address, self._settings.grpc_port)
         except OSError:
-            await self._http.stop(force=True)
+            await self._http.stop(0)
             raise
         log.info("serving", host=address, grpc_port=grpc_port, http_port=http_port)
         return Addresses(address, grpc_port, http_port)
@@ -73,28 +74,24 @@ class Gateway:
         self._readiness.begin_drain()
         await self._grpc.refresh_health()
         await self._host.drain(self._settings.drain_deadline_s)
-        await asyncio.gather(self._grpc.stop(_GRACE_S), self._http.stop())
+        await asyncio.gather(self._grpc.stop(_GRACE_S), self._http.stop(_GRACE_S))
 
     async def stop(self) -> None:
-        """Stop both servers now, whatever is still open."""
+        """Stop both servers now, whatever is still open. Idempotent, also before `start`."""
         self._readiness.begin_drain()
-        await asyncio.gather(self._grpc.stop(0), self._http.stop(force=True))
+        await asyncio.gather(self._grpc.stop(0), self._http.stop(0))
 
     async def run(self, on_started: Callable[[Addresses], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
-        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, signals.put_nowait, number)
-        try:
+        with _captured_signals() as signals:
             addresses = await self.start()
-            if on_started is not None:
-                on_started(addresses)
-            log.info("draining", signal=(await signals.get()).name, deadline_s=self._settings.drain_deadline_s)
-            await self._drain_unless(signals)
-        finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
+            try:
+                if on_started is not None:
+                    on_started(addresses)
+                log.info("draining", signal=(await signals.get()).name, deadline_s=self._settings.drain_deadline_s)
+                await self._drain_unless(signals)
+            finally:
+                await self.stop()
 
     async def _drain_unless(self, signals: asyncio.Queue[signal.Signals]) -> None:
         drain = asyncio.create_task(self.drain())
@@ -107,7 +104,20 @@ class Gateway:
         log.warning("stopping at once", signal=second.result().name)
         drain.cancel()
         await asyncio.gather(drain, return_exceptions=True)
-        await self.stop()
+
+
+@contextlib.contextmanager
+def _captured_signals() -> Iterator[asyncio.Queue[signal.Signals]]:
+    """Signals that would end the process go into the queue instead."""
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    try:
+        yield signals
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 def _bracketed(host: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from streamer.audio.pcm import check_format, count_samples
 from streamer.errors import InvalidRequest, MessageTooLarge, TooFast
-from streamer.session.messages import Audio, Config, Finalize, Limits
+from streamer.session.messages import Audio, Config, End, Finalize, Limits, Update
 from streamer.tasks.endpoint import check_endpointing
 from streamer.tasks.registry import KINDS
 
@@ -73,13 +73,11 @@ def check_pace(received: int, config: Config, elapsed_s: float, settings: Sessio
         raise TooFast(f"audio is {ahead_ms:.0f} ms ahead of real time, {limit}")
 
 
-def check_id(message: Finalize | Update) -> None:
-    """Raise `InvalidRequest` for an id that is longer than one needs to tell requests apart."""
+def check_control(message: Finalize | Update | End, n_pending: int) -> None:
+    """Raise `InvalidRequest` for a bad value, or when `n_pending` controls wait for the audio before them already."""
+    if isinstance(message, Update):
+        check_endpointing(message.endpointing)
     if isinstance(message, Finalize) and len(message.id) > MAX_ID_CHARS:
         raise InvalidRequest(f"expected a finalize id of at most {MAX_ID_CHARS} characters, got {len(message.id)}")
-
-
-def check_pending(n_pending: int) -> None:
-    """Raise `InvalidRequest` when too many controls wait for the audio before them."""
-    if n_pending >= MAX_PENDING_CONTROLS:
+    if n_pending >= MAX_PENDING_CONTROLS and not isinstance(message, End):
         raise InvalidRequest(f"expected at most {MAX_PENDING_CONTROLS} controls that wait for earlier audio")

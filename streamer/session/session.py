@@ -19,10 +19,9 @@ from streamer.session.intake import Intake
 from streamer.session.limits import (
     SessionSettings,
     check_config,
+    check_control,
     check_frame,
-    check_id,
     check_pace,
-    check_pending,
 )
 from streamer.session.messages import (
     Audio,
@@ -42,7 +41,7 @@ from streamer.session.messages import (
     Word,
 )
 from streamer.tasks.base import Task, TaskStep, Transcript, WordSpan
-from streamer.tasks.endpoint import Endpointing, check_endpointing
+from streamer.tasks.endpoint import Endpointing
 from streamer.work import Tensors
 
 __all__ = ["Session", "SessionSettings", "SessionState"]
@@ -342,16 +341,11 @@ class Session:
 
     def _take_control(self, message: Finalize | Update | End, now: float) -> None:
         task, intake = self._opened()
-        if isinstance(message, Update):
-            check_endpointing(message.endpointing)
-            position = intake.position
-        else:
-            position = intake.flush(task.flush_samples, now)
+        check_control(message, len(self._controls))
+        is_update = isinstance(message, Update)
+        position = intake.position if is_update else intake.flush(task.flush_samples, now)
         if isinstance(message, End):
             self._state = SessionState.FLUSHING
-        else:
-            check_id(message)
-            check_pending(len(self._controls))
         self._controls.append(_Control(message, position, intake.received))
         self._act_on_controls()
 

@@ -59,7 +59,7 @@ class Task(Protocol):
     flush_samples: int
 
     def step(self, chunk: Array) -> TaskStep:
-        """Turn the next chunk (float32 `[chunk_samples]`) into a step. Changes nothing: asked again, it says the same."""
+        """Turn the next chunk (float32 `[chunk_samples]`) into a step; asked again, it says the same."""
 
     def complete(self, outputs: Tensors, is_padded: bool = False) -> Sequence[Transcript]:
         """Take the outputs of the step that is out; return what can be said now.

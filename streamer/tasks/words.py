@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from streamer.tasks.base import WordSpan
@@ -47,7 +48,7 @@ class Spelling:
 def group_words(tokens: Sequence[Token], vocabulary: Vocabulary) -> list[Sequence[Token]]:
     """Split tokens where words start. The last group may be a word that is still being spoken."""
     starts = [index for index, token in enumerate(tokens) if index == 0 or vocabulary.starts_word(token.id)]
-    return [tokens[begin:end] for begin, end in zip(starts, [*starts[1:], len(tokens)], strict=True)]
+    return [tokens[begin:end] for begin, end in pairwise([*starts, len(tokens)])]
 
 
 def spell(tokens: Sequence[Token], vocabulary: Vocabulary, is_final: bool) -> list[Spelling]:
@@ -97,7 +98,7 @@ def place(words: Sequence[Spelling], timing: Timing, begin: int, end: int) -> tu
     tail = int(MAX_TAIL_S * timing.sample_rate)
     starts = [_clip(timing.sample(word.tokens[0].frame), begin, end) for word in words]
     ends = [_clip(timing.sample(word.tokens[-1].frame) + tail, begin, end) for word in words]
-    limits = [*starts[1:], end]
+    limits = [*starts, end][1:]
     return tuple(
         WordSpan(word.text, start, max(start, min(stop, limit)), confidence(word.tokens))
         for word, start, stop, limit in zip(words, starts, ends, limits, strict=True)

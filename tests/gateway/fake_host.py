@@ -44,13 +44,14 @@ class FakeModelInfo:
 class FakeStream:
     """Answers each frame of audio with a final that holds the number of its bytes."""
 
-    def __init__(self, error: BaseException | None) -> None:
+    def __init__(self, error: BaseException | None, first_message: ServerMessage | None = None) -> None:
         self.got: list[ClientMessage] = []
         self.aborted = asyncio.Event()
         # Cleared by a test to keep `send` waiting.
         self.room = asyncio.Event()
         self.room.set()
         self._config_error = error
+        self._first_message = first_message
         self._config: Config | None = None
         self._samples = 0
         self._segments = 0
@@ -112,7 +113,8 @@ class FakeStream:
             self.end(self._config_error)
             return
         self._config = config
-        self.say(Ready("s1", "echo@1", config.sample_rate, 16000, 160.0, 200.0, LIMITS))
+        ready = Ready("s1", "echo@1", config.sample_rate, 16000, 160.0, 200.0, LIMITS)
+        self.say(self._first_message or ready)
 
     def _echo(self, data: bytes) -> None:
         start, self._samples = self._samples, self._samples + len(data) // 2
@@ -128,6 +130,7 @@ class FakeHost:
         self.ready = True
         self.draining = False
         self.error: BaseException | None = None
+        self.first_message: ServerMessage | None = None
         self.streams: list[FakeStream] = []
         self.connected = asyncio.Event()
         self.drained_with: float | None = None
@@ -135,7 +138,7 @@ class FakeHost:
     def connect(self) -> FakeStream:
         if self.draining:
             raise Draining("server is shutting down")
-        self.streams.append(FakeStream(self.error))
+        self.streams.append(FakeStream(self.error, self.first_message))
         self.connected.set()
         return self.streams[-1]
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+import httpx
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed
@@ -108,3 +109,9 @@ async def failure_of(call: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
     except grpc.aio.AioRpcError as error:
         return error.code(), error.details(), dict(error.trailing_metadata())
     raise AssertionError(f"expected an error, got {await call.code()}")
+
+
+async def get(addresses: Addresses, path: str) -> httpx.Response:
+    """One GET request to the HTTP port."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.get(f"http://{addresses.host}:{addresses.http_port}{path}")

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 
-import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from streamer.gateway.embedded import MAX_MESSAGE_BYTES
-from streamer.session.messages import Audio, End
+from streamer.session.messages import Audio, End, Warning
 from tests.gateway.fake_host import FakeHost
-from tests.gateway.serving import CONFIG, CONFIG_TEXT, gateway_of, serving, until_closed, websocket, with_loop
+from tests.gateway.serving import CONFIG, CONFIG_TEXT, gateway_of, get, serving, until_closed, websocket, with_loop
 
 
-async def get(addresses, path):
-    async with httpx.AsyncClient(trust_env=False) as client:
-        return await client.get(f"http://{addresses.host}:{addresses.http_port}{path}")
+async def talk(stream):
+    while True:
+        stream.say(Warning("loud", "x"))
+        await asyncio.sleep(0)
+
+
+async def send_forever(connection):
+    while True:
+        await connection.send(bytes(65536))
 
 
 @with_loop
@@ -89,6 +94,31 @@ async def test_oversized_frames_are_cut_off():
     assert code == 1009
 
 
+@with_loop
+async def test_text_that_is_not_utf8_is_cut_off():
+    """RFC 6455 8.1: such a connection fails with 1007."""
+    host = FakeHost()
+    async with serving(host) as addresses, websocket(addresses, CONFIG_TEXT) as connection:
+        await connection.recv()
+        await connection.send(b"\xff", text=True)
+        _, code, _ = await until_closed(connection)
+        await host.streams[0].aborted.wait()
+    assert code == 1007
+
+
+@with_loop
+async def test_a_client_that_is_cut_off_while_results_leave(capsys):
+    """Results that meet the closing connection are dropped without a word in the log."""
+    host = FakeHost()
+    async with serving(host) as addresses, websocket(addresses, CONFIG_TEXT) as connection:
+        await connection.recv()
+        talking = asyncio.create_task(talk(host.streams[0]))
+        await connection.send(bytes(MAX_MESSAGE_BYTES + 1))
+        await host.streams[0].aborted.wait()
+        talking.cancel()
+    assert "websocket stream failed" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("politely", [True, False])
 @pytest.mark.parametrize("blocked", [False, True])
 @with_loop
@@ -130,9 +160,7 @@ async def test_a_stream_without_room_holds_back_its_client():
         await connection.recv()
         host.streams[0].room.clear()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                while True:
-                    await connection.send(bytes(65536))
+            await asyncio.wait_for(send_forever(connection), 0.3)
         assert host.streams[0].got == [CONFIG]
         connection.transport.abort()
         host.streams[0].room.set()

@@ -14,12 +14,14 @@ from tests.gateway.serving import CONFIG, with_loop
 
 
 async def messages_of(*items):
-    """Yield messages; raise exceptions; wait forever at an Event."""
+    """Yield messages, raise exceptions, call functions, wait for events."""
     for item in items:
         if isinstance(item, Exception):
             raise item
         if isinstance(item, asyncio.Event):
             await item.wait()
+        elif callable(item):
+            item()
         else:
             yield item
 
@@ -66,7 +68,7 @@ async def test_an_error_while_reading_ends_the_stream(error):
 async def test_the_error_of_the_stream_is_raised():
     """Even while the client has more to say."""
     stream = FakeStream(ModelFault("step failed"))
-    with pytest.raises(ModelFault, match="^step failed$"):
+    with pytest.raises(ModelFault, match=r"^step failed$"):
         await relay(stream, messages_of(CONFIG, asyncio.Event()), Writer(), 1)
     assert stream.aborted.is_set()
 
@@ -83,10 +85,10 @@ async def test_a_write_that_takes_too_long_is_a_slow_reader():
 @with_loop
 async def test_cancellation_frees_the_stream_and_goes_on():
     """CancelledError passes through, with nothing left running."""
-    stream, never = FakeStream(None), asyncio.Event()
-    running = asyncio.create_task(relay(stream, messages_of(CONFIG, Audio(b"12"), never), Writer(), 1))
-    while len(stream.got) < 2:
-        await asyncio.sleep(0)
+    stream, reached, never = FakeStream(None), asyncio.Event(), asyncio.Event()
+    incoming = messages_of(CONFIG, Audio(b"12"), reached.set, never)
+    running = asyncio.create_task(relay(stream, incoming, Writer(), 1))
+    await reached.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

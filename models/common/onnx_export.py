@@ -1,0 +1,139 @@
+"""Export of a slotted graph to ONNX: dynamic batch and slots, small weights in float16, safe to run in place."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import torch
+from torch import Tensor
+
+from models.common.slots import SlottedGraph
+
+OPSET = 20
+# Below this size a tensor stays float32: biases and norms weigh little and feel rounding most.
+_HALF_FROM_ELEMENTS = 4096
+
+
+def round_weights(module: torch.nn.Module) -> None:
+    """Round the matrices of `module` to float16 values in place, as `store_halves` will store them."""
+    for parameter in module.parameters():
+        if parameter.numel() >= _HALF_FROM_ELEMENTS:
+            parameter.data = parameter.data.half().float()
+
+
+def export_graph(graph: SlottedGraph, inputs: Sequence[Tensor], path: Path) -> onnx.ModelProto:
+    """Trace `graph` with example `inputs` `[B >= 2, *dims]` and write the model; raises `ValueError` if it is unsafe."""
+    batch, slots = inputs[0].shape[0], inputs[0].shape[0] + 2
+    arguments = (
+        list(inputs),
+        [torch.arange(1, batch + 1) for _ in graph.pools],
+        [torch.zeros(batch, dtype=torch.bool) for _ in graph.groups],
+        graph.initial_arenas(slots),
+    )
+    batch_axis = torch.export.Dim("batch", min=1, max=4096)
+    slot_axis = torch.export.Dim("slots", min=2, max=1 << 20)
+    shapes = tuple([{0: slot_axis if i == 3 else batch_axis} for _ in part] for i, part in enumerate(arguments))
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer's own deprecations and its remarks on shared axis names; nothing about the graph.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph.eval(), arguments, dynamo=True, verbose=False, optimize=True, opset_version=OPSET,
+            input_names=graph.input_names, output_names=graph.output_names, dynamic_shapes=shapes,
+        )  # fmt: skip
+    model = program.model_proto
+    _drop_debris(model)
+    store_halves(model)
+    order_writers(model, [state.name for state in graph.states])
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return model
+
+
+def _drop_debris(model: onnx.ModelProto) -> None:
+    """Remove the tracer's metadata: it names source files of the machine that exported."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""
+
+
+def store_halves(model: onnx.ModelProto) -> None:
+    """Keep large float32 initializers as float16 with a cast that ONNX Runtime folds at load, where nothing is lost."""
+    graph, casts = model.graph, []
+    for i, tensor in enumerate(graph.initializer):
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.size < _HALF_FROM_ELEMENTS or not np.array_equal(values, values.astype(np.float16)):
+            continue
+        name = tensor.name
+        graph.initializer[i].CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def order_writers(model: onnx.ModelProto, states: Sequence[str]) -> None:
+    """Make every reader of an arena an ancestor of its writer, so that the arena may be updated in place.
+
+    The arena's buffer is overwritten when its writer runs; a reader that is not an ancestor might run later. Where one
+    is not, the writer's indices get a zero made of the reader's shape: nothing is computed, but the order is fixed.
+    Raises `ValueError` for a state whose output is not a scatter into its own arena.
+    """
+    for state in states:
+        producer = {output: node for node in model.graph.node for output in node.output}
+        writer = _writer(producer, state)
+        ancestors = _ancestors(producer, writer)
+        for node in list(model.graph.node):
+            if state in node.input and node is not writer and node.output[0] not in ancestors:
+                _run_after(model.graph, writer, node)
+
+
+def _run_after(graph: onnx.GraphProto, writer: onnx.NodeProto, reader: onnx.NodeProto) -> None:
+    """Order `writer` after `reader` by adding (batch - batch) of the reader's output to the writer's indices."""
+    name = f"{writer.output[0]}_after_{reader.output[0]}"
+    nodes = [
+        onnx.helper.make_node("Shape", [reader.output[0]], [f"{name}_batch"], start=0, end=1),
+        onnx.helper.make_node("Sub", [f"{name}_batch"] * 2, [f"{name}_zero"]),
+        onnx.helper.make_node("Add", [writer.input[1], f"{name}_zero"], [f"{name}_indices"]),
+    ]
+    writer.input[1] = f"{name}_indices"
+    # The writer may stand before the reader in the list: it goes to the end of it, which is still a valid order
+    # because nothing but outputs and identities follow an arena's writer.
+    moved = onnx.NodeProto()
+    moved.CopyFrom(writer)
+    followers = [node for node in graph.node if node.op_type == "Identity" and writer.output[0] in node.input]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in followers]
+    for node in (writer, *followers):
+        graph.node.remove(node)
+    graph.node.extend([*nodes, moved, *copies])
+
+
+def _writer(producer: dict[str, onnx.NodeProto], state: str) -> onnx.NodeProto:
+    node = producer[f"{state}_out"]
+    while node.op_type == "Identity":
+        node = producer[node.input[0]]
+    if node.op_type != "ScatterND" or node.input[0] != state:
+        raise ValueError(f"state {state}: expected ScatterND on the arena itself, got {node.op_type}")
+    return node
+
+
+def _ancestors(producer: dict[str, onnx.NodeProto], node: onnx.NodeProto) -> set[str]:
+    found: set[str] = set()
+    todo = list(node.input)
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in producer:
+            todo.extend(producer[name].input)
+    return found

@@ -1,0 +1,155 @@
+"""Export a trained transducer as a bundle: one ONNX call per chunk, PCM in, tokens out, for any batch of streams."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.common.bundle_writer import asset, state_entry, write_graph, write_manifest, write_reference
+from models.common.features import CARRY, HOP, MELS, SAMPLE_RATE
+from models.common.onnx_export import round_weights
+from models.common.slots import RingRows, Rows, SlottedGraph, StateSpec, Update
+from models.common.text import BLANK, Pieces
+from models.transducer.config import SUBSAMPLING, Config
+from models.transducer.model import EncoderState, Transducer
+
+FRAME_SAMPLES = SUBSAMPLING * HOP
+CARD = Path(__file__).with_name("README.md")
+_REFERENCE_STEPS = 6
+# A transducer may speak of a sound a few frames late; one more chunk of silence lets the last word out.
+_EMISSION_CHUNKS = 1
+
+
+class TransducerStep(torch.nn.Module):
+    """One chunk of many streams as a `RowStep`: inputs `pcm`, outputs `token_ids` and `token_logp`."""
+
+    def __init__(self, model: Transducer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Rows, state: Rows) -> tuple[Rows, Mapping[str, Update]]:
+        """Take `pcm` f32[B, chunk_samples] and the rows of `states(config)`."""
+        model = self.model
+        log_mel, samples = model.log_mel.step(inputs["pcm"], state["samples"])
+        before = EncoderState(*(state[name] for name in EncoderState._fields))
+        frames, after, keys, values = model.encoder.step(log_mel, before)
+        ids, scores, context = model.search(model.enter(frames), _started(state["context"]))
+        chunk, left = model.config.chunk, model.config.left
+        ring = (before.frame[:, None] + torch.arange(chunk)) % left
+        updates: dict[str, Update] = {"samples": samples, "context": context, **after._asdict()}
+        updates["keys"], updates["values"] = RingRows(keys, ring), RingRows(values, ring)
+        return {"token_ids": ids, "token_logp": scores}, updates
+
+
+def states(config: Config) -> list[StateSpec]:
+    """What a stream remembers, in the order of the graph's inputs."""
+    ring = (config.layers, config.left, config.width)
+    return [
+        StateSpec("samples", (CARRY,)),
+        StateSpec("conv1", (1, 1, MELS)),
+        StateSpec("conv2", (config.channels, 1, MELS // 2)),
+        StateSpec("conv3", (config.channels, 1, MELS // 4)),
+        StateSpec("keys", ring),
+        StateSpec("values", ring),
+        StateSpec("gated", (config.layers, config.kernel - 1, config.width)),
+        StateSpec("frame", (), torch.int64),
+        # The last tokens, oldest first; an initial state has one value, so `_started` turns it into -1 and blank.
+        StateSpec("context", (config.context,), torch.int64, initial=-1, group="search"),
+    ]
+
+
+def step_graph(model: Transducer) -> SlottedGraph:
+    """The graph `step` of the bundle."""
+    return SlottedGraph(TransducerStep(model), ["pcm"], ["token_ids", "token_logp"], states(model.config))
+
+
+def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mapping[str, str], delay_frames: int) -> None:
+    """Write the bundle of `model` to `folder`; `about` holds name, version, description and licence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.eval()
+    round_weights(model)
+    graph, chunk = step_graph(model), model.chunk_samples
+    audio = {"input": "pcm", "chunk_samples": chunk, "hop_samples": chunk, "delay_samples": chunk}
+    entry = write_graph(folder, "step", graph, [_noise(2, chunk)], {"audio": audio})
+    reference = write_reference(folder, "step", graph, {"pcm": _noise(_REFERENCE_STEPS, chunk)})
+    pieces.write_tokens(folder / "tokens.txt")
+    assets = [asset(folder, folder / "tokens.txt", "tokens.txt"), asset(folder, CARD, "README.md")]
+    write_manifest(
+        folder,
+        {
+            **about,
+            "languages": ["en"],
+            "sample_rate": SAMPLE_RATE,
+            "receptive_field_samples": receptive_field(model.config),
+            "task": _task(chunk, delay_frames),
+            "pools": [{"name": "stream"}],
+            "states": [state_entry(state) for state in graph.states],
+            "graphs": [entry],
+            "assets": assets,
+            "references": [reference],
+        },
+    )
+
+
+def receptive_field(config: Config) -> int:
+    """How many samples back an encoder output can depend on: the rings and convolutions of all layers, summed."""
+    frames = config.layers * (config.left + config.chunk - 1 + config.kernel - 1)
+    # Three 3-wide convolutions of stride 2 reach 1 + 2 + 4 log-mel rows back, and the window 240 samples.
+    return frames * FRAME_SAMPLES + 7 * HOP + CARRY
+
+
+def load_checkpoint(path: Path) -> Transducer:
+    """Load the averaged weights of a training checkpoint, safely."""
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    model = Transducer(Config(**saved["config"]))
+    model.load_state_dict(saved["average"])
+    return model.eval()
+
+
+def main() -> None:
+    """Run from the command line; see --help."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint written by train")
+    parser.add_argument("--pieces", type=Path, required=True, help="pieces.model written by prepare")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
+    parser.add_argument("--name", default="asr-en")
+    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--delay-frames", type=int, default=1, help="by how many frames tokens come late, measured")
+    arguments = parser.parse_args()
+    about = {
+        "name": arguments.name,
+        "version": arguments.version,
+        "description": "English recogniser: chunked causal conformer transducer, 320 ms chunks, lower-case text",
+        "licence": "Apache-2.0; training data credited in README.md",
+    }
+    pieces = Pieces(arguments.pieces)
+    export_bundle(load_checkpoint(arguments.checkpoint), pieces, arguments.out, about, arguments.delay_frames)
+
+
+def _task(chunk: int, delay_frames: int) -> dict[str, object]:
+    return {
+        "kind": "transcribe",
+        "roles": {"pcm": "step.pcm", "token_ids": "step.token_ids", "token_logp": "step.token_logp"},
+        "parameters": {
+            "blank_id": BLANK,
+            "frame_samples": FRAME_SAMPLES,
+            "token_delay_samples": delay_frames * FRAME_SAMPLES,
+            "flush_samples": _EMISSION_CHUNKS * chunk,
+        },
+        "assets": {"tokens": "tokens.txt"},
+    }
+
+
+def _started(context: Tensor) -> Tensor:
+    """Read the last token of a stream that has none as blank, as in training."""
+    return torch.stack([context[:, 0], context[:, 1].clamp(min=BLANK)], 1)
+
+
+def _noise(rows: int, samples: int) -> Tensor:
+    return torch.randn(rows, samples, generator=torch.Generator().manual_seed(0)) * 0.1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The `streamer` command: an adapter on the same host and client that everybody uses."""

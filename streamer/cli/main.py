@@ -1,0 +1,64 @@
+"""The command `streamer`. Modules of commands import what is heavy inside their functions, so that help is fast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from streamer.cli import bench, bundle, demo, serve, transcribe
+from streamer.errors import StreamerError
+
+_NO_RUNTIME = (
+    "onnxruntime is not installed, expected one of two extras: "
+    "pip install 'streamer-speech[cpu]', or pip install 'streamer-speech[gpu]' for NVIDIA GPUs"
+)
+
+
+class _Commands(TyperGroup):
+    """Errors made on purpose end a command with one line and status 1; the rest are bugs and show a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StreamerError as error:
+            raise _failed(str(error)) from None
+        except (ConnectionError, PermissionError) as error:
+            raise _failed(str(error)) from None
+        except ModuleNotFoundError as error:
+            if error.name != "onnxruntime":
+                raise
+            raise _failed(_NO_RUNTIME) from None
+        except KeyboardInterrupt:
+            typer.echo("streamer: interrupted", err=True)
+            raise typer.Exit(130) from None
+
+
+def _failed(message: str) -> typer.Exit:
+    typer.echo(f"streamer: {message}", err=True)
+    return typer.Exit(1)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    name="streamer",
+    help="Streaming speech inference: live over gRPC and WebSocket, and files from the command line.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve.serve)
+app.command()(transcribe.transcribe)
+app.add_typer(bundle.app, name="bundle")
+app.command()(bench.bench)
+app.command(hidden=True)(demo.demo)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""`streamer transcribe`: text of files, folders, patterns and pipes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamer.cli.formats import Format
+from streamer.cli.inputs import STDIN, Input, find_inputs, output_paths
+from streamer.cli.options import BundlePath, ConfigFile, Runtime, Workers, given, settings_from
+from streamer.cli.outputs import FolderOutput, LiveTextOutput, Output, StandardOutput
+from streamer.cli.progress import BatchProgress, complain
+
+if TYPE_CHECKING:
+    from streamer.cli.batch import Listener
+    from streamer.cli.source import RawFormat
+    from streamer.cli.transcript import Transcript
+    from streamer.config import Settings
+
+_ONE_FILE_FORMATS = (Format.SRT, Format.VTT, Format.TSV)
+
+
+class Encoding(StrEnum):
+    """PCM on standard input."""
+
+    S16 = "pcm_s16le"
+    F32 = "pcm_f32le"
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one invocation wants, and how it goes."""
+
+    inputs: list[Input]
+    output: Output
+    model: str
+    language: str
+    raw: RawFormat | None
+    jobs: int
+    show_progress: bool
+    quiet: bool
+    failed: list[Input] = field(default_factory=list)
+
+
+def transcribe(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for PCM on standard input.")],
+    form: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.TEXT,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Write one file per input here.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files in the output folder.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Files at a time; default fills a batch per worker.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="NAME or NAME@VERSION; default the first of the settings.")] = "",
+    language: Annotated[str, typer.Option(help="Language of the speech, refused if the model lacks it.")] = "",
+    encoding: Annotated[
+        Encoding | None, typer.Option(help="Of standard input; mono.", show_default=False)
+    ] = None,
+    rate: Annotated[int | None, typer.Option(help="Of standard input, in Hz.", show_default=False)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no closing line.")] = False,
+    config: ConfigFile = None,
+    bundle_path: BundlePath = None,
+    workers: Workers = None,
+    provider: Runtime = None,
+) -> None:
+    """Transcribe audio with the engine of the server: the text is that of the same audio streamed live.
+
+    Status 1 if any input failed; the others are transcribed all the same.
+    """
+    inputs = find_inputs(paths)
+    raw = _raw_format(inputs, encoding, rate)
+    flags = {
+        "models": [model] if model else None,
+        "bundle_path": given(bundle_path),
+        "engine": {"workers": workers, "provider": provider.value if provider else None},
+    }
+    settings = settings_from(config, flags)
+    jobs = min(jobs or _default_jobs(settings), len(inputs))
+    run = _Run(
+        inputs=inputs,
+        output=_output(inputs, form, output_dir, overwrite),
+        model=model,
+        language=language,
+        raw=raw,
+        jobs=jobs,
+        show_progress=_is_progress_shown(quiet),
+        quiet=quiet,
+    )
+    _transcribe(run, _for_files(settings, jobs))
+    if run.failed:
+        raise typer.Exit(1)
+
+
+def _raw_format(inputs: Sequence[Input], encoding: Encoding | None, rate: int | None) -> RawFormat | None:
+    """The format of standard input, which is required for it and refused without it."""
+    reads_stdin = any(item.path is None for item in inputs)
+    if not reads_stdin and (encoding is not None or rate is not None):
+        raise typer.BadParameter(f"--encoding and --rate describe standard input, expected {STDIN} among the paths")
+    if not reads_stdin:
+        return None
+    if encoding is None or rate is None:
+        raise typer.BadParameter("standard input needs --encoding and --rate, the format is never guessed")
+    from streamer.audio.pcm import check_format
+    from streamer.cli.source import RawFormat
+
+    check_format(encoding.value, rate, 1)
+    return RawFormat(encoding.value, rate)
+
+
+def _output(inputs: Sequence[Input], form: Format, folder: Path | None, overwrite: bool) -> Output:
+    if folder is not None:
+        return FolderOutput(output_paths(inputs, folder, form.suffix, overwrite), form)
+    if len(inputs) == 1 and form is Format.TEXT:
+        return LiveTextOutput()
+    if len(inputs) > 1 and form in _ONE_FILE_FORMATS:
+        raise typer.BadParameter(f"{form.value} of {len(inputs)} files needs --output-dir, it holds one file")
+    return StandardOutput(inputs, form)
+
+
+def _is_progress_shown(quiet: bool) -> bool:
+    import sys
+
+    return not quiet and sys.stderr.isatty()
+
+
+def _default_jobs(settings: Settings) -> int:
+    import os
+
+    return settings.engine.max_batch * (settings.engine.workers or os.cpu_count() or 1)
+
+
+def _for_files(settings: Settings, jobs: int) -> Settings:
+    """As many slots as there are jobs, on every worker; not more workers than jobs. Files have time to be read."""
+    import os
+
+    workers = min(settings.engine.workers or os.cpu_count() or 1, jobs)
+    engine = settings.engine.model_copy(update={"workers": workers, "max_streams": max(jobs, workers)})
+    return settings.model_copy(update={"engine": engine})
+
+
+def _transcribe(run: _Run, settings: Settings) -> None:
+    import asyncio
+
+    from streamer.cli.logs import configure_logging
+
+    # What is only worth knowing of a server is noise here.
+    configure_logging("warning" if settings.log_level == "info" else settings.log_level)
+    with BatchProgress(len(run.inputs), run.show_progress) as progress:
+        asyncio.run(_run_batch(run, settings, progress))
+    run.output.close()
+    if not run.quiet:
+        typer.echo(progress.summary(len(run.failed)), err=True)
+
+
+async def _run_batch(run: _Run, settings: Settings, progress: BatchProgress) -> None:
+    from streamer.cli.batch import Batch
+    from streamer.host.assemble import running_host
+
+    async with running_host(settings) as host:
+        batch = Batch(host, run.model, run.language, run.raw, _listener(run, progress))
+        await batch.run(run.inputs, run.jobs)
+
+
+def _listener(run: _Run, progress: BatchProgress) -> Listener:
+    from streamer.cli.batch import Listener
+
+    def failed(item: Input, reason: str) -> None:
+        run.failed.append(item)
+        run.output.skip(item)
+        complain(item.name, reason)
+        progress.finished()
+
+    def done(item: Input, transcript: Transcript) -> None:
+        run.output.done(item, transcript)
+        progress.finished()
+
+    return Listener(
+        opened=lambda _, duration_s: progress.opened(duration_s),
+        fed=progress.fed,
+        segment=run.output.segment,
+        done=done,
+        failed=failed,
+    )

@@ -1,0 +1,71 @@
+"""What a finished stream said, in seconds: the form in which the command line shows and writes text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from streamer.session.messages import Result
+from streamer.session.messages import Word as WireWord
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word, its place in the audio and a confidence from 0 to 1."""
+
+    word: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The final text between two endpoints."""
+
+    start_s: float
+    end_s: float
+    text: str
+    confidence: float
+    end_of_turn: bool
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """All that was said in one file; `model` is `name@version`."""
+
+    file: str
+    duration_s: float
+    model: str
+    segments: tuple[Segment, ...]
+
+    @property
+    def text(self) -> str:
+        """The text of all segments in one line."""
+        return " ".join(segment.text for segment in self.segments)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all segments."""
+        return tuple(word for segment in self.segments for word in segment.words)
+
+
+def segments_of(results: Iterable[Result], rate: int) -> tuple[Segment, ...]:
+    """Return the finals among `results`, times in seconds of audio at `rate` samples per second."""
+    return tuple(_segment(result, rate) for result in results if result.is_final)
+
+
+def _segment(result: Result, rate: int) -> Segment:
+    return Segment(
+        start_s=result.start_sample / rate,
+        end_s=result.end_sample / rate,
+        text=result.text,
+        confidence=result.confidence,
+        end_of_turn=result.end_of_turn,
+        words=tuple(_word(word, rate) for word in result.words),
+    )
+
+
+def _word(word: WireWord, rate: int) -> Word:
+    return Word(word.word, word.start_sample / rate, word.end_sample / rate, word.confidence)

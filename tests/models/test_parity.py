@@ -1,0 +1,132 @@
+"""The parity ladder of the transducer, on toy sizes with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.train
+
+torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
+
+from models.common.onnx_export import order_writers  # noqa: E402
+from models.common.parity import Chunks, EngineRun, first_change, largest_difference, torch_alone  # noqa: E402
+from models.transducer.config import Config  # noqa: E402
+from models.transducer.export import export_bundle, step_graph  # noqa: E402
+from models.transducer.model import Transducer  # noqa: E402
+from tests.models.toy_text import toy_pieces  # noqa: E402
+
+SEED = 7
+ABOUT = {"name": "toy-asr", "version": "0.0.1", "description": "random weights", "licence": "Apache-2.0"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Transducer:
+    torch.manual_seed(SEED)
+    config = Config(vocabulary=32, width=32, layers=3, heads=2, feed_forward=64, channels=4, joint=32, left=8, period=64)
+    model = Transducer(config).eval()
+    with torch.no_grad():
+        # Plain random weights always say the same. With a quiet predictor and the mean taken out, they answer to
+        # what they hear, and to what they said.
+        model.predictor.project.weight *= 0.1
+        samples = torch.from_numpy(sound(np.random.default_rng(SEED), 40 * model.chunk_samples))[None]
+        entered = model.enter(model.encoder(model.log_mel(samples)))
+        context = model.predictor(torch.zeros(1, 1, 2, dtype=torch.long))
+        model.output.weight *= 40
+        model.output.bias -= model.join(entered, context).mean((0, 1))
+        model.output.bias[0] += 2
+    return model
+
+
+@pytest.fixture(scope="module")
+def bundle(model: Transducer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles")
+    export_bundle(model, toy_pieces(folder), folder / "toy-asr", ABOUT, delay_frames=0)
+    return folder / "toy-asr"
+
+
+def sound(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Tones that change their pitch and level every 80 ms, with noise."""
+    pieces = -(-samples // 1280)
+    pitch, level = rng.uniform(100, 4000, pieces), rng.uniform(0, 0.5, pieces)
+    phase = 2 * np.pi * np.cumsum(np.repeat(pitch, 1280)) / 16_000
+    tones = np.sin(phase) * np.repeat(level, 1280) + rng.normal(0, 0.01, phase.shape)
+    return tones[:samples].astype(np.float32)
+
+
+def streams(model: Transducer, count: int, longest: int) -> list[Chunks]:
+    rng = np.random.default_rng(SEED)
+    return [
+        [
+            {"pcm": sound(rng, model.chunk_samples)}
+            for _ in range(rng.integers(2, longest + 1))
+        ]
+        for _ in range(count)
+    ]
+
+
+def test_whole_torch_equals_chunked_torch(model: Transducer) -> None:
+    """The masked whole-signal encoder of training and the step of serving see the same frames."""
+    rng = np.random.default_rng(SEED)
+    samples = torch.from_numpy(np.stack([sound(rng, 20 * model.chunk_samples) for _ in range(2)]))
+    state = model.initial_state(2)
+    with torch.no_grad():
+        whole = model.encoder(model.log_mel(samples))
+        ids, scores, _ = model.search(model.enter(whole), state.context)
+        parts = []
+        for chunk in samples.split(model.chunk_samples, 1):
+            *outputs, state = model.step(chunk, state)
+            parts.append(outputs)
+    assert torch.equal(torch.cat([part[0] for part in parts], 1), ids)
+    assert (torch.cat([part[1] for part in parts], 1) - scores).abs().max() < 1e-4
+    assert 0 < (ids != 0).float().mean() < 1
+
+
+def test_engine_with_32_interleaved_streams_equals_each_torch_stream_alone(model: Transducer, bundle: Path) -> None:
+    """Slots are shuffled and reused, batches random and padded, arenas dirty: token ids are identical all the same."""
+    chunks = streams(model, 32, 12)
+    alone = [torch_alone(step_graph(model), stream) for stream in chunks]
+    mixed = EngineRun(bundle, "step").run(chunks)
+    assert largest_difference(alone, mixed, "token_ids") == 0
+    assert largest_difference(alone, mixed, "token_logp") < 1e-4
+
+
+def test_a_sample_changes_nothing_before_its_chunk(model: Transducer) -> None:
+    """The step is causal: outputs change from the chunk of the changed sample on, not earlier."""
+    chunks = streams(model, 1, 12)[0]
+    assert len(chunks) >= 4
+    changed = [dict(chunk) for chunk in chunks]
+    changed[2] = {"pcm": -chunks[2]["pcm"]}
+    graph = step_graph(model)
+    assert first_change(lambda steps: torch_alone(graph, steps), chunks, changed, "token_logp") == 2
+
+
+def test_the_exporter_orders_writers_after_readers(bundle: Path) -> None:
+    """Every reader of an arena is an ancestor of its writer, so ordering again adds no node."""
+    import onnx
+
+    onnx_model = onnx.load(bundle / "step.onnx")
+    before = len(onnx_model.graph.node)
+    names = [value.name for value in onnx_model.graph.input if f"{value.name}_out" in {o.name for o in onnx_model.graph.output}]
+    order_writers(onnx_model, names)
+    assert names
+    assert len(onnx_model.graph.node) == before
+
+
+def test_an_hour_of_frames_leaves_the_positions_exact(model: Transducer) -> None:
+    """A stream whose frame counter stands at an hour continues exactly as one at the same place of the period."""
+    period = model.config.period
+    samples = torch.randn(1, 12 * model.chunk_samples) * 0.1
+    outputs = []
+    for start in (period, 45_000 // period * period):
+        state = model.initial_state(1)
+        state = state._replace(encoder=state.encoder._replace(frame=torch.tensor([start])))
+        scores = []
+        with torch.no_grad():
+            for chunk in samples.split(model.chunk_samples, 1):
+                _, score, state = model.step(chunk, state)
+                scores.append(score)
+        outputs.append(torch.cat(scores, 1))
+    assert torch.equal(*outputs)
