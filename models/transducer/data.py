@@ -16,12 +16,13 @@ from models.common.text import Pieces, spell
 from models.transducer.config import SUBSAMPLING
 
 FRAMES_PER_S = 12.5
-_ROUND = 4
-_TAIL = 2
-_MAX_LEAD = 16
-_LONGEST = 2000
-_EASY = 0.06
-_EASY_LONGEST = 500
+_SHARES = {"real": 0.6, "synthetic": 0.4}  # of the seconds drawn
+_RESCAN = 2000  # draws between two looks for new shards
+_ROUND = 4  # lengths are padded to a multiple of this
+_TAIL = 2  # valid frames of silence after the speech, in which a late last word may come out
+_MAX_LEAD = 16  # log-mel rows of silence before the speech
+_LONGEST = 2000  # log-mel rows
+_EASY, _EASY_LONGEST = 0.06, 500  # share of the run with short clips only, and what is short, in log-mel rows
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def collate(
         torch.from_numpy(padded),
         torch.tensor([min(v, length) for v in valid]),
         torch.tensor([len(label) for label in labels]),
-        torch.tensor(sum(letters, []), dtype=torch.long),
+        torch.tensor([letter for text in letters for letter in text], dtype=torch.long),
         torch.tensor([len(letter) for letter in letters]),
     )
 
@@ -93,34 +94,29 @@ class Stream:
 
 
 class Batches:
-    """Endless training batches of about `seconds` of audio each, twice that in the last third.
+    """Endless training batches of about `seconds` of audio each, twice that in the last third of a run.
 
-    The first `_EASY` of the run hears short, unaltered clips only: CTC leaves its first plateau
-    far sooner on them.
-
-    Clips wait in buckets by length until a bucket fills a batch, so that batches have few
-    distinct shapes. The folder is scanned again every `rescan` draws for new shards.
+    Clips wait in buckets by length until a bucket fills a batch, so that batches have few distinct shapes. The
+    folder is scanned for new shards now and then. `progress` tells the share of the run that is over: its first
+    few minutes hear short, unaltered clips only, on which CTC leaves its first plateau far sooner.
     """
 
     def __init__(
-        self, folder: Path, pieces: Pieces, progress: Callable[[], float], seconds: float = 16.0, synthetic: float = 0.4,
-        settings: Augmentation | None = None, seed: int = 0, rescan: int = 2000,
-    ) -> None:  # fmt: skip
+        self, folder: Path, pieces: Pieces, progress: Callable[[], float], seconds: float = 16.0, seed: int = 0
+    ) -> None:
         self._folder, self._pieces = folder, pieces
         self._progress, self._seconds = progress, seconds
         self._rng = np.random.default_rng(seed)
-        self._settings = settings or Augmentation()
-        self._streams = {kind: Stream(self._rng) for kind in ("real", "synthetic", "noise")}
-        self._share = {"real": 1 - synthetic, "synthetic": synthetic}
+        self._augmentation = Augmentation()
+        self._streams = {kind: Stream(self._rng) for kind in (*_SHARES, "noise")}
         self._buckets: dict[int, list[Clip]] = defaultdict(list)
         self._seen: set[Path] = set()
-        self._rescan = rescan
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches for ever."""
         draws = 0
         while True:
-            if draws % self._rescan == 0:
+            if draws % _RESCAN == 0:
                 self._scan()
             draws += 1
             clip = self._draw()
@@ -144,8 +140,8 @@ class Batches:
 
     def _draw(self) -> Clip:
         """Draw from the kind that is furthest behind its share of the seconds."""
-        kinds = [kind for kind in self._share if self._streams[kind].clips]
-        return self._streams[min(kinds, key=lambda k: self._streams[k].seconds / self._share[k])].draw()
+        kinds = [kind for kind in _SHARES if self._streams[kind].clips]
+        return self._streams[min(kinds, key=lambda k: self._streams[k].seconds / _SHARES[k])].draw()
 
     def _easy(self) -> bool:
         return self._progress() < _EASY
@@ -172,15 +168,15 @@ class Batches:
         # A random lead moves the words against the grid of chunks.
         lead = np.full((self._rng.integers(_MAX_LEAD), MELS), np.log(FLOOR), np.float32)
         rows = np.concatenate([lead, clip.load()])
-        return rows if self._easy() else augment(rows, self._noise(), self._settings, self._rng)
+        return rows if self._easy() else augment(rows, self._noise(), self._augmentation, self._rng)
 
     def _noise(self) -> np.ndarray | None:
         """Rows to mix in: an environmental clip, another speaker, or none."""
         chance = self._rng.random()
         noise, real = self._streams["noise"].clips, self._streams["real"].clips
-        if chance < self._settings.noise_share and noise:
+        if chance < self._augmentation.noise_share and noise:
             return noise[self._rng.integers(len(noise))].load()
-        if chance > 1 - self._settings.babble_share:
+        if chance > 1 - self._augmentation.babble_share:
             return np.logaddexp(*(_loop(real[self._rng.integers(len(real))].load(), 600) for _ in range(2)))
         return None
 

@@ -34,7 +34,7 @@ class _LatticeLoss(torch.autograd.Function):
     """Edges, scan and the gradient with respect to the logits in one node: one [T, R, V] buffer."""
 
     @staticmethod
-    def forward(ctx, logits, targets, cells, width, frames, lengths):  # noqa: ANN001, ANN205
+    def forward(ctx, logits, targets, cells, width, frames, lengths):
         log_probs = logits.float().log_softmax(-1)
         targets = targets.unsqueeze(-1)
         stay = _spread(log_probs[..., BLANK], cells, width)
@@ -48,7 +48,7 @@ class _LatticeLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx, grad_loss):  # noqa: ANN001, ANN205
+    def backward(ctx, grad_loss):
         (grad,) = ctx.saved_tensors
         return grad * grad_loss[:, None, None, None].to(grad.dtype), None, None, None, None, None
 

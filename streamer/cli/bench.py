@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -140,9 +140,7 @@ def _delays(figures: Sequence[StreamFigures]) -> Report:
         "lag_ms": percentiles_ms([lag for each in figures for lag in each.lags_s]),
         "server_lag_ms": percentiles_ms([lag for each in figures for lag in each.server_lags_s]),
         "finalisation_ms": percentiles_ms([delay for each in figures for delay in each.finalisations_s]),
-        "first_result_ms": percentiles_ms(
-            [each.first_result_s for each in figures if each.first_result_s is not None]
-        ),
+        "first_result_ms": percentiles_ms([each.first_result_s for each in figures if each.first_result_s is not None]),
         "interim_results": sum(len(each.lags_s) for each in figures),
     }
 

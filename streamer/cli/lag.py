@@ -40,7 +40,7 @@ class LagMeter:
 
     def received(self, message: ServerMessage, at: float) -> float | None:
         """Note a message that came at `at`; returns the lag in seconds if it is an interim result."""
-        if isinstance(message, Flow) and 0 < message.processed_sample:
+        if isinstance(message, Flow) and message.processed_sample > 0:
             self._anchor = message.processed_sample
         elif isinstance(message, Finalized):
             self._anchor = None

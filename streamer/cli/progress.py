@@ -68,7 +68,11 @@ class BatchProgress:
         total = max(self._known_s, self._known_s / opened * self._n_inputs, self._audio_s)
         speed = self._speed(time.monotonic() - self._began)
         self._bar.update(
-            self._task, completed=self._audio_s, total=total or None, files=f"{self._n_done}/{self._n_inputs}", speed=speed
+            self._task,
+            completed=self._audio_s,
+            total=total or None,
+            files=f"{self._n_done}/{self._n_inputs}",
+            speed=speed,
         )
 
 

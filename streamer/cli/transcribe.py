@@ -59,9 +59,7 @@ def transcribe(
     ] = None,
     model: Annotated[str, typer.Option(help="NAME or NAME@VERSION; default the first of the settings.")] = "",
     language: Annotated[str, typer.Option(help="Language of the speech, refused if the model lacks it.")] = "",
-    encoding: Annotated[
-        Encoding | None, typer.Option(help="Of standard input; mono.", show_default=False)
-    ] = None,
+    encoding: Annotated[Encoding | None, typer.Option(help="Of standard input; mono.", show_default=False)] = None,
     rate: Annotated[int | None, typer.Option(help="Of standard input, in Hz.", show_default=False)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no closing line.")] = False,
     config: ConfigFile = None,

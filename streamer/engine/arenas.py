@@ -20,13 +20,9 @@ class Arena:
 
     def __init__(self, state: State, rows: int, device: str = "cpu") -> None:
         self.state = state
-        shape = (rows, *state.dims)
-        self._host: Array | None = None
-        if device == "cpu":
-            self._host = np.zeros(shape, state.dtype)
-            self.value = ort.OrtValue.ortvalue_from_numpy(self._host)
-        else:
-            self.value = ort.OrtValue.ortvalue_from_shape_and_type(shape, state.dtype.type, device, 0)
+        zeros = np.zeros((rows, *state.dims), state.dtype)
+        self._host = zeros if device == "cpu" else None
+        self.value = ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
 
     @property
     def row_bytes(self) -> int:

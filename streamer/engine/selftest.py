@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import structlog
@@ -133,12 +134,16 @@ def _runner(bundle: Bundle, sessions: Sessions, settings: EngineSettings, mode: 
     runner = Runner(bundle, sessions, capacity, settings, mode)
     rng = np.random.default_rng(dirt_seed)
     for name, arena in runner.arenas.front.items():
-        state = arena.state
-        dirt = np.asarray(rng.standard_normal((_SLOTS + 1, *state.dims)) * 3, state.dtype)
+        dirt = _dirt((_SLOTS + 1, *arena.state.dims), arena.state.dtype, rng)
         for arenas in (runner.arenas.front, runner.arenas.back):
             if name in arenas:
                 arenas[name].write(range(_SLOTS + 1), dirt)
     return runner
+
+
+def _dirt(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> Array:
+    dirt = rng.standard_normal(shape) * 3 if dtype.kind == "f" else rng.integers(0, 7, shape)
+    return dirt.astype(dtype)
 
 
 def _outputs_differ(one: Sequence[Result], other: Sequence[Result]) -> str | None:

@@ -110,6 +110,15 @@ class Host:
         """Streams that are connected now."""
         return len(self._streams)
 
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The engine's workers, for those who count slots."""
+        return tuple(self._engine.workers)
+
+    async def until_empty(self) -> None:
+        """Wait until no stream is connected."""
+        await self._empty.wait()
+
     def models(self) -> tuple[ModelInfo, ...]:
         """What is served, defaults first within each task."""
         return tuple(_model_info(bundle, bundle is self._default(bundle)) for bundle in self._bundles)
@@ -144,7 +153,7 @@ class Host:
         for stream in tuple(self._streams):
             self._on_worker(stream, lambda stream=stream: stream.say(warning))
         try:
-            await asyncio.wait_for(self._empty.wait(), deadline_s)
+            await asyncio.wait_for(self.until_empty(), deadline_s)
         except TimeoutError:
             await self._close_all(Draining("server shut down before the stream ended"))
 
@@ -243,7 +252,7 @@ class Host:
     async def _close_all(self, error: StreamerError) -> None:
         for stream in tuple(self._streams):
             self._on_worker(stream, lambda stream=stream: stream.fail(error))
-        await self._empty.wait()
+        await self.until_empty()
 
 
 def _wake(streams: tuple[Stream, ...]) -> None:

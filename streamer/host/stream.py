@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -55,6 +56,9 @@ class Stream:
         self._bytes_sent = 0
         self._bytes_received = 0
         self._ended = False
+        self._aborted = False
+        # Both sides may release.
+        self._release_lock = threading.Lock()
         self.connected_at = clock()
 
     # Event loop side
@@ -93,6 +97,9 @@ class Stream:
         if self._worker is None:
             self._end(None)
         else:
+            # The slot is free for the next client at once; results that still come for it are dropped by the engine.
+            self._aborted = True
+            self._release()
             self._worker.post(partial(self._end, None))
 
     def wake(self) -> None:
@@ -143,7 +150,7 @@ class Stream:
     def _receive(self, message: ClientMessage, now: float) -> None:
         if isinstance(message, Audio):
             self._bytes_received += len(message.data)
-        if self._ended:
+        if self._ended or self._aborted:
             return
         try:
             self.session.receive(message, now)
@@ -156,14 +163,14 @@ class Stream:
         """Submit the next step if one is due, and publish what the session has to say."""
         assert self._worker is not None
         step = self.session.next_step(self._clock())
-        if step is not None:
+        if step is not None and not self._aborted:
             row = Row(self._leases, step.inputs, step.start)
             work = Step(self._bundle, step.target, row, self.session.deadline(), self._priority)
             self._worker.submit(work, self._complete)
         self.publish()
 
     def _complete(self, result: Result) -> None:
-        if self._ended:
+        if self._ended or self._aborted:
             return
         if result.error is not None:
             self.fail(result.error)
@@ -223,7 +230,8 @@ class Stream:
         self._on_end(self, error)
 
     def _release(self) -> None:
-        leases, self._leases = self._leases, ()
+        with self._release_lock:
+            leases, self._leases = self._leases, ()
         if self._worker is not None:
             for lease in leases:
                 self._worker.release(lease)

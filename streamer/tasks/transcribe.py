@@ -143,12 +143,13 @@ class Transcribe:
             if length_s < 2 * self._rules.longest_s:
                 return []
             carried = []
-        finals = self._final(self._tokens[: len(self._tokens) - len(carried)], end_of_turn=False)
+        end = self._recogniser.timing.sample(carried[0].frame) if carried else self._heard
+        finals = self._final(self._tokens[: len(self._tokens) - len(carried)], False, min(end, self._heard))
         self._open(carried)
         return finals
 
     def _close(self, end_of_turn: bool) -> Sequence[Transcript]:
-        finals = self._final(self._tokens, end_of_turn)
+        finals = self._final(self._tokens, end_of_turn, self._heard)
         self._open([])
         groups = self._recogniser.graph.groups
         # Before the first step everything is to start anyway.
@@ -160,25 +161,25 @@ class Transcribe:
         self._text, self._revision = "", 0
 
     def _interim(self) -> Sequence[Transcript]:
-        transcript = self._transcript(self._tokens, is_final=False, end_of_turn=False)
+        transcript = self._transcript(self._tokens, is_final=False, end_of_turn=False, end=self._heard)
         if transcript.text == self._text:
             return []
         self._text = transcript.text
         self._revision += 1
         return [transcript]
 
-    def _final(self, tokens: Sequence[Token], end_of_turn: bool) -> Sequence[Transcript]:
-        transcript = self._transcript(tokens, is_final=True, end_of_turn=end_of_turn)
+    def _final(self, tokens: Sequence[Token], end_of_turn: bool, end: int) -> Sequence[Transcript]:
+        transcript = self._transcript(tokens, is_final=True, end_of_turn=end_of_turn, end=end)
         if not transcript.text:
             return []
         self._segment += 1
         self._closed = transcript.end_sample
         return [transcript]
 
-    def _transcript(self, tokens: Sequence[Token], is_final: bool, end_of_turn: bool) -> Transcript:
+    def _transcript(self, tokens: Sequence[Token], is_final: bool, end_of_turn: bool, end: int) -> Transcript:
         words = spell(tokens, self._recogniser.vocabulary, is_final)
         text = join(words)
-        spans = place(words, self._recogniser.timing, self._closed, max(self._heard, self._closed))
+        spans = place(words, self._recogniser.timing, self._closed, max(end, self._closed))
         return Transcript(
             segment_id=self._segment,
             revision=self._revision,

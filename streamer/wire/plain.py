@@ -18,7 +18,7 @@ _SHOWN = 60
 
 def to_plain(message: Any) -> dict[str, Any]:
     """Return the fields of a message dataclass as JSON values."""
-    return {field.name: _plain_value(getattr(message, field.name)) for field in dataclasses.fields(message)}
+    return {name: _plain_value(getattr(message, name)) for name in field_types(message.__class__)}
 
 
 def from_plain(kind: type, values: Any, where: str, strict: bool = True) -> Any:
@@ -67,11 +67,11 @@ def _shorten(text: str) -> str:
 
 
 def _plain_value(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return to_plain(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, tuple):
         return [_plain_value(item) for item in value]
-    return value
+    return to_plain(value)
 
 
 def _expected(declared: Any) -> str:

@@ -89,10 +89,10 @@ def decode_server(message: pb.ServerMessage) -> ServerMessage:
 
 
 def _to_protobuf(message: Any) -> Any:
-    names = [field.name for field in dataclasses.fields(message)]
-    values = {name: _field_to_protobuf(name, getattr(message, name)) for name in names}
-    kind: type[Message] = getattr(pb, type(message).__name__)
-    return kind(**{name: value for name, value in values.items() if value is not None})
+    kind = message.__class__
+    values = {name: _field_to_protobuf(name, getattr(message, name)) for name in field_types(kind)}
+    encoded: type[Message] = getattr(pb, kind.__name__)
+    return encoded(**{name: value for name, value in values.items() if value is not None})
 
 
 def _field_to_protobuf(name: str, value: Any) -> Any:

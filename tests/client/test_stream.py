@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from websockets.asyncio.server import serve
 
 from streamer.client import connect
 from streamer.errors import WIRE_CODES, BundleError, InvalidRequest, MessageTooLarge, ModelFault, Overloaded
@@ -148,6 +149,32 @@ async def test_a_server_that_stops_is_noticed(transport):
         with pytest.raises(Exception, match=r"server closed the stream|grpc call failed"):
             await stream.receive()
         await stopping
+
+
+@both_transports
+@with_loop
+async def test_an_end_without_done_is_a_connection_error(transport):
+    """A server that closes in good order but says no Done has not finished the stream."""
+    host = FakeHost()
+    async with serving(host) as addresses, connect(url_of(addresses, transport), CONFIG) as stream:
+        host.streams[0].end()
+        with pytest.raises(ConnectionError, match=r"^server closed the stream (before done|with 1000)$"):
+            await stream.receive()
+
+
+@with_loop
+async def test_a_connection_that_breaks_is_a_connection_error():
+    """Without a close frame nobody knows what the server meant."""
+
+    async def break_off(connection):
+        await connection.recv()
+        connection.transport.abort()
+
+    async with serve(break_off, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        with pytest.raises(ConnectionError, match=r"^connection lost before done$"):
+            async with connect(f"ws://127.0.0.1:{port}", CONFIG):
+                pass
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:50051", ""])

@@ -65,7 +65,10 @@ def with_graph(**changes: Any) -> dict[str, Any]:
         (with_value("parameters", "blank_id", -1), "parameter blank_id: expected an integer from 0, got -1"),
         (with_value("parameters", "blank_id", True), "parameter blank_id: expected an integer from 0, got True"),
         (with_value("parameters", "frame_samples", 0), "parameter frame_samples: expected an integer from 1, got 0"),
-        (with_value("parameters", "frame_samples", 1.5), "parameter frame_samples: expected an integer from 1, got 1.5"),
+        (
+            with_value("parameters", "frame_samples", 1.5),
+            "parameter frame_samples: expected an integer from 1, got 1.5",
+        ),
         (
             with_value("parameters", "flush_samples", 10),
             "parameter flush_samples: expected an integer from 160, got 10",

@@ -208,7 +208,7 @@ def test_state_goes_through_json(folder: Path) -> None:
         task = other
         said += feed(task, chunk)
     assert said == expected
-    assert [item.text for item in said if item.is_final][0] == "hello world"
+    assert [item.text for item in said if item.is_final] == ["hello", "world"]
 
 
 def test_impossible_scores_go_through_json(folder: Path) -> None:

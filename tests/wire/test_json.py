@@ -202,7 +202,13 @@ def test_an_error_frame_becomes_its_exception():
     assert (str(error), error.retry_after_s) == ("no slot", 0.25)
 
 
-@pytest.mark.parametrize("text", ['{"type":"hello"}', '{"type":"finalized"}', "[]"])
+RESULT = json.encode_server(Result(0, 1, "hi", 2, True, True, 0, 1, 0.5), 16000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"type":"hello"}', '{"type":"finalized"}', "[]", RESULT.replace("[]", "3"), RESULT.replace("[]", "[3]")],
+)
 def test_a_client_refuses_other_messages(text):
     """A server that speaks something else is noticed."""
     with pytest.raises(InvalidRequest):
