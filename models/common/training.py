@@ -59,7 +59,6 @@ class Meter:
     parts: dict[str, float] = field(default_factory=dict)
     updates: int = 0
     audio_s: float = 0.0
-    since: float = field(default_factory=time.monotonic)
 
     def add(self, parts: dict[str, float], audio_s: float) -> None:
         """Count one update."""
@@ -68,39 +67,54 @@ class Meter:
         self.updates += 1
         self.audio_s += audio_s
 
-    def line(self) -> str:
-        """Means of the parts and audio seconds per second."""
+    def line(self, seconds: float) -> str:
+        """Means of the parts and audio seconds per second, over the `seconds` since the last line."""
         means = " ".join(f"{name} {value / self.updates:.3f}" for name, value in self.parts.items())
-        return f"{means} | {self.audio_s / (time.monotonic() - self.since):.0f} x real time"
+        return f"{means} | {self.audio_s / seconds:.0f} x real time"
 
 
 class Average:
     """Exponential moving average of a model's parameters, moved every few updates."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self._decay, self._moves = decay, 0
+        self._decay = decay
         self.tensors = {name: value.detach().clone() for name, value in model.named_parameters()}
 
     @torch.no_grad()
-    def move(self, model: nn.Module) -> None:
-        """Move towards the model; early moves are larger, so the start is soon forgotten."""
-        self._moves += 1
-        weight = 1 - min(self._decay, (1 + self._moves) / (10 + self._moves))
+    def move(self, model: nn.Module, moves: int) -> None:
+        """Make move number `moves`, from 1, towards the model; early ones are larger, to forget the start soon."""
+        weight = 1 - min(self._decay, (1 + moves) / (10 + moves))
         for name, value in model.named_parameters():
             self.tensors[name].lerp_(value, weight)
+
+
+class Alarm:
+    """Comes due every `period_s` seconds."""
+
+    def __init__(self, period_s: float, now: float) -> None:
+        self._period_s, self._last = period_s, now
+
+    def due(self, now: float) -> bool:
+        """Tell whether the period is over, and if so begin the next."""
+        over = now - self._last >= self._period_s
+        self._last = now if over else self._last
+        return over
 
 
 class Trainer:
     """Runs `loss(batch)` to the end of a wall-clock budget, across restarts.
 
-    `loss` maps a batch to (loss to minimise, parts to log, audio seconds in the batch). `batches`
-    maps the progress through the budget, 0 to 1, to the next batch.
+    `loss` maps a batch to (loss to minimise, parts to log, audio seconds in the batch); `evaluate` maps the averaged
+    weights by name to a report. `config` is stored, and must match to resume. `clock` tells seconds.
     """
 
-    def __init__(self, model: nn.Module, settings: Settings, config: dict) -> None:
+    def __init__(
+        self, model: nn.Module, settings: Settings, config: dict, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.model = model.to(settings.device)
         self.settings = settings
         self.config = config
+        self._clock = clock
         self.progress = Progress()
         self.optimiser = torch.optim.AdamW(
             _decay_groups(model, settings.weight_decay), lr=0.0, betas=(0.9, 0.98), fused=True
@@ -127,23 +141,20 @@ class Trainer:
     ) -> None:
         """Train until the budget is spent or SIGTERM comes, then save and evaluate once more."""
         settings, meter = self.settings, Meter()
-        stop = _stop_requested()
-        saved = evaluated = last = time.monotonic()
+        stop, last = _stop_requested(), self._clock()
+        logged, save, report = last, Alarm(settings.checkpoint_every_s, last), Alarm(settings.evaluate_every_s, last)
         while self.fraction < 1 and not stop():
-            parts, audio_s = self._update(next(batches), loss)
-            meter.add(parts, audio_s)
-            now = time.monotonic()
+            meter.add(*self._update(next(batches), loss))
+            now = self._clock()
             self.progress.elapsed_s += now - last
             last = now
             if self.progress.updates % settings.log_every == 0:
-                print(self._line(meter), flush=True)
-                meter = Meter()
-            if now - saved > settings.checkpoint_every_s:
+                print(self._line(meter, now - logged), flush=True)
+                meter, logged = Meter(), now
+            if save.due(now):
                 self.save()
-                saved = now
-            if now - evaluated > settings.evaluate_every_s:
+            if report.due(now):
                 print(evaluate(self.average.tensors), flush=True)
-                evaluated = now
         self.save()
         if not stop():
             print(evaluate(self.average.tensors), flush=True)
@@ -187,15 +198,15 @@ class Trainer:
         progress.updates += 1
         progress.audio_s += audio_s
         if progress.updates % settings.ema_every == 0:
-            self.average.move(self.model)
+            self.average.move(self.model, progress.updates // settings.ema_every)
         return {**parts, "norm": float(norm)}, audio_s
 
-    def _line(self, meter: Meter) -> str:
+    def _line(self, meter: Meter, seconds: float) -> str:
         progress = self.progress
         rate = self.optimiser.param_groups[0]["lr"]
         return (
             f"{progress.elapsed_s / 60:6.1f} min {progress.updates:7d} updates "
-            f"{progress.audio_s / 3600:6.1f} h lr {rate:.2e} | {meter.line()}"
+            f"{progress.audio_s / 3600:6.1f} h lr {rate:.2e} | {meter.line(seconds)}"
         )
 
 

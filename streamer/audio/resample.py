@@ -94,13 +94,18 @@ class Resampler:
             return np.zeros(0, np.float32)
         origin = self._base(begin)
         bases, remainders = np.divmod(np.arange(begin, end, dtype=np.int64) * self._down, self._up)
-        windows = np.lib.stride_tricks.sliding_window_view(self._input, self._bank.taps.shape[1])
+        windows = self._windows()
         blocks = [slice(first, first + _BLOCK) for first in range(0, end - begin, _BLOCK)]
         outputs = [self._bank.apply(windows[bases[block] - origin], remainders[block], self._up) for block in blocks]
         self._produced = end
         # A jump beyond what is here cannot happen while half > down / up, which 40 periods guarantee.
         self._input = self._input[self._base(end) - origin :].copy()
         return np.concatenate(outputs)
+
+    def _windows(self) -> Array:
+        """All windows of the input, `[n, 2 * half]`, uncopied; `sliding_window_view` is slow for small packets."""
+        length, size = self._bank.taps.shape[1], self._input.itemsize
+        return np.ndarray((len(self._input) - length + 1, length), self._input.dtype, self._input, 0, (size, size))
 
     def _base(self, output: int) -> int:
         return output * self._down // self._up

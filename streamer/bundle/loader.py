@@ -88,7 +88,7 @@ def open_session(
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # fatal: every error is raised too, and logged by us
     try:
         session = ort.InferenceSession(str(folder / graph.file), options, providers=list(wanted))
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own

@@ -112,7 +112,7 @@ class Runner:
                     self._call(call, (), bucket)
                 except Exception as error:
                     if not _has_free_dims(call.graph):
-                        raise self._fault(call.graph, error) from error
+                        raise self._failed(call.graph) from error
                     log.debug("warm-up skipped", bundle=self.bundle.key, graph=name, bucket=bucket)
 
     def canary(self) -> None:
@@ -122,7 +122,7 @@ class Runner:
             self._call(call, (), 1)
         except Exception as error:
             if not _has_free_dims(call.graph):
-                raise self._fault(call.graph, error) from error
+                raise self._failed(call.graph) from error
 
     def snapshot(self, leases: Iterable[Lease]) -> Snapshot:
         """Copy the state of `leases`."""
@@ -177,7 +177,7 @@ class Runner:
             return [self._run_batch(call, [row])[0] for row in rows]
         log.warning("graph raised", bundle=self.bundle.key, graph=call.graph.name, rows=len(rows), error=str(error))
         self._clear(call.graph, rows)
-        return [Result(error=self._fault(call.graph, error))] * len(rows)
+        return [Result(error=self._failed(call.graph))] * len(rows)
 
     def _journal(self, graph: Graph, rows: Sequence[Row]) -> Mapping[str, Array] | None:
         """Copy what a failed call could damage; None if that is too much to copy for a graph that never raised."""
@@ -242,8 +242,9 @@ class Runner:
     def _where(self, graph: Graph) -> str:
         return f"bundle {self.bundle.key}: graph {graph.name}"
 
-    def _fault(self, graph: Graph, error: Exception) -> ModelFault:
-        return ModelFault(f"{self._where(graph)}: raised {type(error).__name__}")
+    def _failed(self, graph: Graph) -> ModelFault:
+        # What ONNX Runtime says names nodes and values, so it is for the log alone.
+        return ModelFault(f"{self._where(graph)}: inference failed")
 
 
 def _slots_by_pool(leases: Iterable[Lease]) -> dict[str, list[int]]:

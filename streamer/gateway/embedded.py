@@ -69,6 +69,8 @@ def _config(app: Starlette) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        # Otherwise uvicorn logs two lines per WebSocket.
+        log_level="warning",
         server_header=False,
         date_header=False,
     )

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
@@ -151,7 +152,7 @@ class Host:
         self._draining = True
         warning = Warning("draining", f"server shuts down, finish within {deadline_s:g} s")
         for stream in tuple(self._streams):
-            self._on_worker(stream, lambda stream=stream: stream.say(warning))
+            self._on_worker(stream, partial(stream.say, warning))
         try:
             await asyncio.wait_for(self.until_empty(), deadline_s)
         except TimeoutError:
@@ -251,7 +252,7 @@ class Host:
 
     async def _close_all(self, error: StreamerError) -> None:
         for stream in tuple(self._streams):
-            self._on_worker(stream, lambda stream=stream: stream.fail(error))
+            self._on_worker(stream, partial(stream.fail, error))
         await self.until_empty()
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
+
+import structlog
 
 from streamer.errors import ModelFault, StreamerError
 from streamer.host.outbox import Outbox
@@ -16,6 +19,8 @@ from streamer.work import Lease, Priority, Result, Row, Step
 
 if TYPE_CHECKING:
     from streamer.engine.worker import Worker
+
+log = structlog.get_logger()
 
 _BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4}
 
@@ -150,14 +155,10 @@ class Stream:
     def _receive(self, message: ClientMessage, now: float) -> None:
         if isinstance(message, Audio):
             self._bytes_received += len(message.data)
-        if self._ended or self._aborted:
-            return
-        try:
-            self.session.receive(message, now)
-        except StreamerError as error:
-            self.fail(error)
-            return
-        self._advance()
+        with self._faults():
+            if not self._ended and not self._aborted:
+                self.session.receive(message, now)
+                self._advance()
 
     def _advance(self) -> None:
         """Submit the next step if one is due, and publish what the session has to say."""
@@ -170,29 +171,21 @@ class Stream:
         self.publish()
 
     def _complete(self, result: Result) -> None:
-        if self._ended or self._aborted:
-            return
-        if result.error is not None:
-            self.fail(result.error)
-            return
-        try:
+        with self._faults():
+            if self._ended or self._aborted:
+                return
+            if result.error is not None:
+                raise result.error
             self.session.complete(result.outputs, self._clock())
-        except StreamerError as error:
-            self.fail(error)
-            return
-        self._advance()
+            self._advance()
 
     def tick(self, now: float) -> None:
         """Run the timers: idle and session limits, `Flow`, unread results."""
-        if self._ended:
-            return
-        try:
-            self.session.tick(now)
-            self.outbox.check(now)
-        except StreamerError as error:
-            self.fail(error)
-            return
-        self.publish()
+        with self._faults():
+            if not self._ended:
+                self.session.tick(now)
+                self.outbox.check(now)
+                self.publish()
 
     def say(self, message: ServerMessage) -> None:
         """Put a message of the host's own into the stream."""
@@ -216,9 +209,16 @@ class Stream:
             self.outbox.put(message, now)
         self._end(error)
 
-    def fault(self, error: BaseException) -> None:
-        """End the stream after a bug; the client learns no details."""
-        self.fail(ModelFault(f"internal error in this stream: {type(error).__name__}"))
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """End the stream with whatever is raised inside; of a bug the client learns no details."""
+        try:
+            yield
+        except StreamerError as error:
+            self.fail(error)
+        except Exception as error:
+            log.exception("bug in a stream", session=self.session.session_id)
+            self.fail(ModelFault(f"internal error in this stream: {type(error).__name__}"))
 
     def _end(self, error: StreamerError | None) -> None:
         if self._ended:

@@ -146,10 +146,10 @@ class Session:
         if self._state is not SessionState.OPENING or self._config is None:
             raise RuntimeError(f"a session is opened once, after its config, this one is {self._state.value}")
         self._note_activity(now)
-        self._bind(task, model, self._config)
+        self._bind(task, model)
         self._opened_at = self._flow_at = now
         self._state = SessionState.OPEN
-        self._messages.append(self._ready(task, self._config))
+        self._messages.append(self._ready(task))
 
     def next_step(self, now: float) -> TaskStep | None:
         """Return the next step to run, None while one is out or audio is missing."""
@@ -226,13 +226,13 @@ class Session:
         A step that is out is not part of it: the restored session asks for the same step again, so it belongs with
         model states from before that step. Messages not yet taken are not part of it either: take them first.
         """
-        task, intake = self._opened()
-        if self.closed or self._config is None:
+        if self.closed:
             raise RuntimeError("a closed session has no snapshot")
+        task, intake = self._opened()
         return {
             "version": SNAPSHOT_VERSION,
             "session_id": self.session_id,
-            "config": asdict(self._config),
+            "config": asdict(self._opened_config()),
             "model": self._model,
             "state": self._state.value,
             "segments": self._segments,
@@ -258,7 +258,7 @@ class Session:
         session = cls(snapshot["session_id"], settings)
         endpointing = Endpointing(**snapshot["config"]["endpointing"])
         session._config = Config(**{**snapshot["config"], "endpointing": endpointing})
-        session._bind(task, snapshot["model"], session._config)
+        session._bind(task, snapshot["model"])
         session._restore(snapshot, now)
         return session
 
@@ -277,25 +277,31 @@ class Session:
         self._flow_said = tuple(snapshot["flow_said"])
         self._lag_s = snapshot["lag_s"]
 
-    def _bind(self, task: Task, model: str, config: Config) -> None:
+    def _bind(self, task: Task, model: str) -> None:
         self._task, self._model = task, model
-        self._intake = Intake(config.sample_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
+        self._intake = Intake(self._opened_config().sample_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
 
     def _opened(self) -> tuple[Task, Intake]:
         if self._task is None or self._intake is None:
             raise RuntimeError("the session is not open yet")
         return self._task, self._intake
 
-    def _ready(self, task: Task, config: Config) -> Ready:
+    def _opened_config(self) -> Config:
+        if self._config is None:
+            raise RuntimeError("the session has no config yet")
+        return self._config
+
+    def _ready(self, task: Task) -> Ready:
         _, intake = self._opened()
+        wire_rate = self._opened_config().sample_rate
         to_ms = 1000 / task.sample_rate
         return Ready(
             session_id=self.session_id,
             model=self._model,
-            wire_rate=config.sample_rate,
+            wire_rate=wire_rate,
             model_rate=task.sample_rate,
             chunk_ms=task.hop_samples * to_ms,
-            delay_ms=task.delay_samples * to_ms + 1000 * intake.hold_back_samples / config.sample_rate,
+            delay_ms=task.delay_samples * to_ms + 1000 * intake.hold_back_samples / wire_rate,
             limits=self._settings.limits(),
         )
 
@@ -333,8 +339,7 @@ class Session:
 
     def _take_audio(self, message: Audio, now: float) -> None:
         _, intake = self._opened()
-        config = self._config
-        assert config is not None  # the order of messages is checked
+        config = self._opened_config()
         samples = check_frame(message, config, intake.received, self._settings)
         check_pace(intake.received + samples, config, now - self._opened_at, self._settings)
         intake.take(decode(message.data, config.encoding, intake.received), now)
@@ -368,7 +373,7 @@ class Session:
     def _say(self, transcripts: Iterable[Transcript]) -> None:
         for transcript in transcripts:
             self._segments += transcript.is_final
-            if transcript.is_final or (self._config is not None and self._config.interim_results):
+            if transcript.is_final or self._opened_config().interim_results:
                 self._messages.append(self._result(transcript))
 
     def _result(self, transcript: Transcript) -> Result:
@@ -411,14 +416,14 @@ class Session:
 
     def _flow(self, now: float) -> None:
         """Say where the server is, if that has changed and it was not said lately."""
-        intake, config = self._intake, self._config
-        if intake is None or config is None or now - self._flow_at < self._settings.flow_interval_ms / 1000:
+        intake = self._intake
+        if intake is None or now - self._flow_at < self._settings.flow_interval_ms / 1000:
             return
         if self._flow_said == (intake.received, intake.processed):
             return
         self._flow_at = now
         self._flow_said = (intake.received, intake.processed)
-        buffered_ms = 1000 * self.buffered_samples / config.sample_rate
+        buffered_ms = 1000 * self.buffered_samples / self._opened_config().sample_rate
         self._messages.append(Flow(intake.received, intake.processed, buffered_ms, 1000 * self._lag_s))
 
     def _note_activity(self, now: float) -> None:

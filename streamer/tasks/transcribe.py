@@ -145,7 +145,11 @@ class Transcribe:
             carried = []
         end = self._recogniser.timing.sample(carried[0].frame) if carried else self._heard
         finals = self._final(self._tokens[: len(self._tokens) - len(carried)], False, min(end, self._heard))
-        self._open(carried)
+        if finals:
+            self._open(carried)
+        else:
+            # All but the word in progress were tokens without text: the segment goes on as it was.
+            self._tokens = carried
         return finals
 
     def _close(self, end_of_turn: bool) -> Sequence[Transcript]:

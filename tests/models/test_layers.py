@@ -41,11 +41,11 @@ def test_attention_over_a_shuffled_ring_equals_the_mask() -> None:
     attention, rotary, x = Attention(16, 2), Rotary(8, 32), torch.randn(2, 8, 16)
     whole = attention(x, rotary(torch.arange(8)), chunk_mask(8, 4, 4, x.device))
     nothing = torch.zeros(2, 4, 16)
-    visible = torch.tensor([False] * 4 + [True] * 4)
+    visible = torch.tensor([[False] * 4 + [True] * 4])
     first, ring = attention.step(x[:, :4], rotary(torch.arange(4)), additive(visible), (nothing, nothing))
     order = torch.tensor([2, 0, 3, 1])
     ring = tuple(rows[:, order] for rows in ring)
-    second, _ = attention.step(x[:, 4:], rotary(torch.arange(4, 8)), torch.zeros(8), ring)
+    second, _ = attention.step(x[:, 4:], rotary(torch.arange(4, 8)), torch.zeros(1, 8), ring)
     torch.testing.assert_close(torch.cat([first, second], 1), whole)
 
 

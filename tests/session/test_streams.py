@@ -276,7 +276,7 @@ def test_snapshot_versions(folder: Path) -> None:
     with pytest.raises(StreamerError, match=r"^expected a snapshot of version 1, got 7$"):
         type(driver.session).restored(snapshot, QUIET, driver.task(), 0.0)
     driver.send(End())
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match=r"^a closed session has no snapshot$"):
         driver.session.snapshot()
 
 

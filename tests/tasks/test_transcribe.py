@@ -149,6 +149,13 @@ def test_one_endless_word_is_cut_at_twice_the_length(folder: Path) -> None:
     assert brief(said)[-1] == (1, 0, "s", False)
 
 
+def test_a_cut_without_text_changes_nothing(folder: Path) -> None:
+    """Tokens without text are no words: the segment and its revisions go on."""
+    task = transcribe(folder, max_segment_s=0.1)
+    said = feed(task, ["▁", "▁he"], ["llo"], SILENCE, ["s"])
+    assert brief(said) == [(0, 0, "he", False), (0, 1, "hello", False), (0, 2, "hellos", False)]
+
+
 def test_silence_before_a_word_does_not_count_as_length(folder: Path) -> None:
     """The length of a segment counts from its first word."""
     task = transcribe(folder, max_segment_s=0.2)

@@ -6,7 +6,7 @@ import dataclasses
 import json as stdlib_json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import InvalidRequest, Overloaded
@@ -116,6 +116,7 @@ def test_refuses_what_is_not_a_message(text, message):
     assert len(str(refusal.value)) < 250
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_any_frame_is_a_message_or_refused(frame):
     """No frame of a client raises anything but InvalidRequest."""
@@ -125,6 +126,7 @@ def test_any_frame_is_a_message_or_refused(frame):
         str(error).encode()
 
 
+@settings(deadline=None)
 @given(TYPE_NAMES | st.text(), st.dictionaries(KEYS | st.text(), JSON_VALUES, max_size=4))
 def test_any_object_is_a_message_or_refused(name, values):
     """Nor does any JSON object, and what is accepted can be sent again."""
@@ -136,6 +138,7 @@ def test_any_object_is_a_message_or_refused(name, values):
         assert json.decode_client(json.encode_client(message)) == message
 
 
+@settings(deadline=None)
 @given(client_messages)
 def test_client_messages_survive(message):
     """Every client message reads back as it was written."""
@@ -144,6 +147,7 @@ def test_client_messages_survive(message):
     assert json.decode_client(json.encode_client(message)) == message
 
 
+@settings(deadline=None)
 @given(server_messages, st.integers(1, 192_000))
 def test_server_messages_survive(message, wire_rate):
     """Every server message reads back as it was written, whatever is derived beside it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import InvalidRequest
@@ -15,12 +15,14 @@ from tests.wire.examples import CLIENT_KINDS, client_messages, server_messages
 FORMAT = {"encoding": pb.ENCODING_PCM_S16LE, "sample_rate": 16000, "channels": 1}
 
 
+@settings(deadline=None)
 @given(client_messages)
 def test_client_messages_survive(message):
     """Every client message reads back from its bytes as it was written."""
     assert protobuf.parse_client(protobuf.encode_client(message).SerializeToString()) == message
 
 
+@settings(deadline=None)
 @given(server_messages)
 def test_server_messages_survive(message):
     """Every server message reads back from its bytes as it was written."""
@@ -28,6 +30,7 @@ def test_server_messages_survive(message):
     assert protobuf.decode_server(pb.ServerMessage.FromString(data)) == message
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_a_message_or_refused(data):
     """No bytes of a client raise anything but InvalidRequest."""
