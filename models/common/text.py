@@ -21,8 +21,7 @@ def normalise(text: str) -> str:
     if re.search(r"\d", text):
         return ""
     plain = unicodedata.normalize("NFKD", text.replace("\u2019", "'")).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z']+", " ", plain).split()
-    words = [word.strip("'") if word.strip("'") else "" for word in words]
+    words = (word.strip("'") for word in re.sub(r"[^a-z']+", " ", plain).split())
     return " ".join(_ABBREVIATIONS.get(word, word) for word in words if word)
 
 

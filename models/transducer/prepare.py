@@ -16,6 +16,7 @@ from models.transducer.config import Config
 
 SPEEDS = (1.0, 0.9, 1.1)
 FRAMES_PER_HOUR = 360_000
+_DEV_SENTENCES = 100
 
 
 def main() -> None:
@@ -51,43 +52,37 @@ def write_vocabulary(arguments: argparse.Namespace) -> None:
 def write_real(arguments: argparse.Namespace) -> None:
     """Write shards of the transcribed packs at three speeds, and of the noise pack."""
     log_mel = LogMel()
-    for speed in SPEEDS:
-        for pack in (*packs.TRANSCRIBED, packs.NOISE):
-            if speed != 1.0 and pack == packs.NOISE:
-                continue
-            writer = ShardWriter(arguments.out, f"{pack}-{round(100 * speed):03d}")
-            for entry, samples in _real_clips(arguments.data / f"{pack}.tar", speed):
-                writer.add(entry, _features(log_mel, samples))
-            writer.flush()
-            print(f"wrote {pack} at speed {speed}", flush=True)
+    jobs = [(pack, speed) for speed in SPEEDS for pack in packs.TRANSCRIBED] + [(packs.NOISE, 1.0)]
+    for pack, speed in jobs:
+        writer = ShardWriter(arguments.out, f"{pack}-{round(100 * speed):03d}")
+        for entry, samples in _real_clips(arguments.data / f"{pack}.tar", speed):
+            writer.add(entry, _features(log_mel, samples))
+        writer.flush()
+        print(f"wrote {pack} at speed {speed}", flush=True)
 
 
 def write_synthetic(arguments: argparse.Namespace) -> None:
     """Write a small dev shard of held-out sentences, then training shards up to the hours asked."""
-    log_mel, rng = LogMel(), random.Random(arguments.seed)
+    rng = random.Random(arguments.seed)
     sentences = text.read_sentences(arguments.data / "sentences.txt.gz")
     rng.shuffle(sentences)
-    unseen = [sentence for sentence in sentences if text.held_out(sentence)]
-    dev = ShardWriter(arguments.out, "synthetic-dev")
-    _synthesise(dev, log_mel, rng, unseen[:100], "dev", FRAMES_PER_HOUR)
-    dev.flush()
-    train = ShardWriter(arguments.out, "synthetic-train")
+    unseen = [sentence for sentence in sentences if text.held_out(sentence)][:_DEV_SENTENCES]
+    _synthesise(arguments.out, "dev", unseen, rng, FRAMES_PER_HOUR)
     seen = [sentence for sentence in sentences if not text.held_out(sentence)]
-    _synthesise(train, log_mel, rng, seen, "train", round(arguments.synthetic_hours * FRAMES_PER_HOUR))
-    train.flush()
+    _synthesise(arguments.out, "train", seen, rng, round(arguments.synthetic_hours * FRAMES_PER_HOUR))
 
 
-def _synthesise(
-    writer: ShardWriter, log_mel: LogMel, rng: random.Random, sentences: list[str], split: str, frames: int
-) -> None:
-    written = 0
+def _synthesise(folder: Path, split: str, sentences: list[str], rng: random.Random, frames: int) -> None:
+    """Write shards of `sentences` in drawn voices, until `frames` log-mel rows are full."""
+    log_mel, writer, written = LogMel(), ShardWriter(folder, f"synthetic-{split}"), 0
     for sentence in sentences:
         if written >= frames:
-            return
+            break
         voice = synthesis.draw_voice(rng)
         rows = _features(log_mel, synthesis.synthesise(sentence, voice))
         writer.add(Entry(sentence, "synthetic", split, "synthetic", f"{voice.engine}:{voice.name}"), rows)
         written += len(rows)
+    writer.flush()
 
 
 def _real_clips(path: Path, speed: float) -> Iterator[tuple[Entry, np.ndarray]]:

@@ -26,6 +26,7 @@ _BLOCK_FRAMES = 65536
 # An MP3 says how long it is in a header of this name inside its first frame, if at all.
 _MP3_LENGTH_MARKS = (b"Xing", b"Info")
 _MP3_HEAD_BYTES = 16384
+_MAX_WAV_CHUNKS = 1000
 # The longest page of the format, and the flag of the last one.
 _OGG_PAGE_BYTES = 65307
 _OGG_LAST_PAGE = 4
@@ -179,7 +180,11 @@ def _check_wav_length(stream: BinaryIO, name: str) -> bool:
     head = stream.read(12)
     is_known = True
     if head[:4] == b"RIFF" and head[8:] == b"WAVE":
-        while len(chunk := stream.read(8)) == 8:
+        # A crafted file may hold nothing but headers of empty chunks.
+        for _ in range(_MAX_WAV_CHUNKS):
+            chunk = stream.read(8)
+            if len(chunk) < 8:
+                break
             kind, size = struct.unpack("<4sI", chunk)
             if kind == b"data":
                 missing = stream.tell() + size - end

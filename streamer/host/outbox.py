@@ -67,17 +67,11 @@ class Outbox:
         with self._lock:
             if self._messages and not self._closed and now - self._messages[0][0] > self._unread_limit_s:
                 unread = now - self._messages[0][0]
-                raise SlowReader(
-                    f"results left unread for {unread:.1f} s, expected them to be read within {self._unread_limit_s:g} s"
-                )
+                limit = self._unread_limit_s
+                raise SlowReader(f"results left unread for {unread:.1f} s, expected to be read within {limit:g} s")
 
 
 def _supersedes(new: ServerMessage, old: ServerMessage) -> bool:
     if isinstance(new, Flow):
         return isinstance(old, Flow)
-    return (
-        isinstance(new, Result)
-        and isinstance(old, Result)
-        and not old.is_final
-        and new.segment_id == old.segment_id
-    )
+    return isinstance(new, Result) and isinstance(old, Result) and not old.is_final and new.segment_id == old.segment_id

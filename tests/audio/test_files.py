@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamer.audio.files import open_audio, open_upload, read_pcm
-from streamer.errors import InvalidRequest, MessageTooLarge
+from streamer.errors import InvalidRequest, MessageTooLarge, StreamerError
 
 N = 40000
 
@@ -171,6 +173,34 @@ def test_caps_what_is_decoded(tmp_path: Path) -> None:
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
     with pytest.raises(MessageTooLarge), open_upload(bytes(data), max_duration_s=2.0) as file:
         list(file.blocks())
+
+
+def encoded(file_format: str) -> bytes:
+    data = io.BytesIO()
+    soundfile.write(data, tone(n=4000), 16000, format=file_format)
+    return data.getvalue()
+
+
+SEEDS = [encoded(file_format) for file_format in ("WAV", "FLAC", "OGG")]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=6),
+    length=st.one_of(st.none(), st.integers(0, 3000)),
+)
+def test_damaged_files_raise_nothing_else(seed: bytes, changes: list[tuple[int, int]], length: int | None) -> None:
+    """Whatever the bytes, a file decodes within its limit or is refused."""
+    data = bytearray(seed)
+    for place, value in changes:
+        data[place] = value
+    try:
+        with open_upload(bytes(data[:length]), max_duration_s=10.0) as file:
+            decoded = sum(len(block) for block in file.blocks())
+        assert decoded <= 10.0 * file.sample_rate + 1
+    except StreamerError:
+        pass
 
 
 class Pipe(io.RawIOBase):

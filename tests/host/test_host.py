@@ -1,0 +1,159 @@
+"""Admission, timers and drain of the host, with the toy recogniser."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamer.bundle.loader import load_bundle
+from streamer.config import SessionSection, Settings
+from streamer.engine.engine import Engine
+from streamer.engine.settings import EngineSettings
+from streamer.errors import Draining, ModelFault, Overloaded, StreamTimeout
+from streamer.host import Host, ModelInfo, Stream
+from streamer.session.messages import Audio, Config, Done, End, KeepAlive, Ready, ServerMessage, Warning
+from tests.gateway.serving import with_loop
+from tests.toys import write_counter_asr
+
+CONFIG = Config("pcm_s16le", 16000, 1)
+
+
+class Clock:
+    """A clock that tests move."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def hosting(folder: Path, clock: Clock | None = None, max_streams: int = 2, **session: Any) -> AsyncIterator[Host]:
+    bundle = load_bundle(write_counter_asr(folder))
+    registry = CollectorRegistry()
+    engine = Engine([bundle], EngineSettings(workers=1, max_streams=max_streams), registry=registry)
+    settings = Settings(session=SessionSection(**session))
+    host = Host(engine, [bundle], settings, registry, **({"clock": clock} if clock else {}))
+    await host.start()
+    try:
+        yield host
+    finally:
+        await host.stop()
+
+
+async def opened(host: Host) -> Stream:
+    stream = host.connect()
+    await stream.send(CONFIG)
+    assert isinstance(await stream.receive(), Ready)
+    return stream
+
+
+async def rest(stream: Stream) -> list[ServerMessage]:
+    messages = []
+    while (message := await stream.receive()) is not None:
+        messages.append(message)
+    return messages
+
+
+@with_loop
+async def test_a_full_house_refuses_and_a_free_slot_admits(tmp_path: Path) -> None:
+    """The third stream of two slots is refused at once; when one ends, the next is admitted."""
+    async with hosting(tmp_path) as host:
+        first, second = await opened(host), await opened(host)
+        third = host.connect()
+        await third.send(CONFIG)
+        with pytest.raises(Overloaded, match=r"^all slots of counter-asr@1\.0\.0 are taken, try again later$"):
+            await third.receive()
+        first.abort()
+        fourth = await opened(host)
+        for stream in (second, fourth):
+            await stream.send(End())
+            assert await rest(stream) == [Done(0, 0)]
+
+
+@with_loop
+async def test_models_are_described(tmp_path: Path) -> None:
+    """What clients may ask for, with rates and delays."""
+    async with hosting(tmp_path) as host:
+        (model,) = host.models()
+    assert dataclasses.replace(model, description="") == ModelInfo(
+        "counter-asr", "1.0.0", "transcribe", "", model.languages, 16000, 20.0, model.delay_ms, True
+    )
+
+
+@with_loop
+async def test_a_connection_without_config_times_out(tmp_path: Path) -> None:
+    """A client that connects and says nothing is sent away after the idle timeout."""
+    clock = Clock()
+    async with hosting(tmp_path, clock, idle_timeout_ms=5000) as host:
+        stream = host.connect()
+        clock.now = 5.1
+        with pytest.raises(StreamTimeout, match=r"^no config within 5 s$"):
+            await stream.receive()
+        await host.until_empty()
+
+
+@with_loop
+async def test_an_idle_stream_times_out_and_keep_alive_prevents_it(tmp_path: Path) -> None:
+    """Silence on the wire ends the stream; any message restarts the timer."""
+    clock = Clock()
+    async with hosting(tmp_path, clock, idle_timeout_ms=5000) as host:
+        quiet, lively = await opened(host), await opened(host)
+        clock.now = 4.0
+        await lively.send(KeepAlive())
+        clock.now = 5.5
+        with pytest.raises(StreamTimeout):
+            await quiet.receive()
+        await lively.send(End())
+        assert await rest(lively) == [Done(0, 0)]
+
+
+@with_loop
+async def test_drain_warns_waits_and_closes_the_door(tmp_path: Path) -> None:
+    """Live streams are warned and may finish; new ones are refused."""
+    async with hosting(tmp_path) as host:
+        stream = await opened(host)
+        draining = asyncio.create_task(host.drain(30.0))
+        assert await stream.receive() == Warning("draining", "server shuts down, finish within 30 s")
+        assert not host.ready
+        with pytest.raises(Draining, match="^server is shutting down, connect to another one$"):
+            host.connect()
+        await stream.send(End())
+        assert await rest(stream) == [Done(0, 0)]
+        await draining
+
+
+@with_loop
+async def test_drain_ends_what_is_left_at_the_deadline(tmp_path: Path) -> None:
+    """A stream that does not finish is ended as draining, and its slot is free."""
+    async with hosting(tmp_path) as host:
+        stream = await opened(host)
+        await host.drain(0.0)
+        assert isinstance(await stream.receive(), Warning)
+        with pytest.raises(Draining, match="^server shut down before the stream ended$"):
+            await stream.receive()
+        assert host.open_streams == 0
+
+
+@with_loop
+async def test_a_bug_ends_one_stream_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client of a stream that hits a bug learns no details; its neighbour goes on."""
+    async with hosting(tmp_path) as host:
+        victim, neighbour = await opened(host), await opened(host)
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("a secret path")
+
+        monkeypatch.setattr(victim.session, "receive", broken)
+        await victim.send(Audio(bytes(640)))
+        with pytest.raises(ModelFault, match="^internal error in this stream: ZeroDivisionError$"):
+            await victim.receive()
+        await neighbour.send(End())
+        assert await rest(neighbour) == [Done(0, 0)]

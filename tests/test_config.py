@@ -1,0 +1,67 @@
+"""Settings come from four places, and nothing unknown slips in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamer.config import Settings, load_settings
+from streamer.errors import InvalidRequest
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "streamer.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_need_no_source() -> None:
+    """Without any source, settings are the documented defaults."""
+    assert load_settings(environment={}) == Settings()
+
+
+def test_flags_beat_environment_beats_file(tmp_path: Path) -> None:
+    """Each source overrides the one before it, key by key."""
+    file = written(tmp_path, "http_port = 1\ngrpc_port = 1\nhost = '0.0.0.0'\n[engine]\nworkers = 1\nmax_batch = 2\n")
+    environment = {"STREAMER_GRPC_PORT": "2", "STREAMER_HTTP_PORT": "2", "STREAMER_ENGINE__WORKERS": "2"}
+    settings = load_settings(file, environment, {"http_port": 3, "host": None, "engine": {"max_streams": 3}})
+    assert (settings.host, settings.grpc_port, settings.http_port) == ("0.0.0.0", 2, 3)
+    assert (settings.engine.workers, settings.engine.max_batch, settings.engine.max_streams) == (2, 2, 3)
+
+
+def test_lists_in_the_environment_are_paths(tmp_path: Path) -> None:
+    """Several models or folders are separated as in PATH."""
+    settings = load_settings(environment={"STREAMER_MODELS": "a:b", "STREAMER_BUNDLE_PATH": f"{tmp_path}"})
+    assert settings.models == ("a", "b")
+    assert settings.bundle_path == (tmp_path,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("htp_port = 1", "setting htp_port: extra inputs are not permitted, got 1"),
+        ("[engine]\nworker = 1", "setting engine.worker: extra inputs are not permitted, got 1"),
+        ("http_port = 70000", "setting http_port: input should be less than or equal to 65535, got 70000"),
+        ("[engine]\nprovider = 'tpu'", "setting engine.provider: input should be 'cpu' or 'cuda', got 'tpu'"),
+    ],
+)
+def test_bad_keys_and_values_are_named(tmp_path: Path, text: str, message: str) -> None:
+    """An error names the key, what was expected and what was there."""
+    with pytest.raises(InvalidRequest) as caught:
+        load_settings(written(tmp_path, text), {})
+    assert str(caught.value) == message
+
+
+def test_an_unknown_environment_name_is_an_error() -> None:
+    """A misspelt variable does not pass in silence."""
+    with pytest.raises(InvalidRequest, match=r"^setting engine\.wokers: extra inputs are not permitted, got '2'$"):
+        load_settings(environment={"STREAMER_ENGINE__WOKERS": "2"})
+
+
+def test_unreadable_and_broken_files_are_told_apart(tmp_path: Path) -> None:
+    """A missing file and a file that is not TOML each get their message."""
+    with pytest.raises(InvalidRequest, match="cannot read settings file .*: No such file or directory"):
+        load_settings(tmp_path / "none.toml", {})
+    with pytest.raises(InvalidRequest, match="is not TOML"):
+        load_settings(written(tmp_path, "= 1"), {})
