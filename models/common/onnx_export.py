@@ -25,7 +25,10 @@ def round_weights(module: torch.nn.Module) -> None:
 
 
 def export_graph(graph: SlottedGraph, inputs: Sequence[Tensor], path: Path) -> onnx.ModelProto:
-    """Trace `graph` with example `inputs` `[B >= 2, *dims]` and write the model; raises `ValueError` if it is unsafe."""
+    """Trace `graph` with example `inputs` `[B >= 2, *dims]` and write the model, safe to run in place.
+
+    Raises `ValueError` if a state is not written by a scatter into its own arena.
+    """
     batch, slots = inputs[0].shape[0], inputs[0].shape[0] + 2
     arguments = (
         list(inputs),

@@ -26,7 +26,7 @@ class StateSpec:
 
 @dataclass(frozen=True)
 class RingRows:
-    """New rows of a ring state: `rows` f[B, ..., C, width] go to positions `index` i64[B, C] of its second last axis."""
+    """New rows of a ring state: `rows` [B, ..., C, width] go to `index` i64[B, C] of its second last axis."""
 
     rows: Tensor
     index: Tensor

@@ -23,6 +23,7 @@ _TAIL = 2  # valid frames of silence after the speech, in which a late last word
 _MAX_LEAD = 16  # log-mel rows of silence before the speech
 _LONGEST = 2000  # log-mel rows
 _EASY, _EASY_LONGEST = 0.06, 500  # share of the run with short clips only, and what is short, in log-mel rows
+_ALL_ALTERED = 0.6  # share of the run at which every clip is augmented, after a linear rise from none
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Batches:
 
     Clips wait in buckets by length until a bucket fills a batch, so that batches have few distinct shapes. The
     folder is scanned for new shards now and then. `progress` tells the share of the run that is over: its first
-    few minutes hear short, unaltered clips only, on which CTC leaves its first plateau far sooner.
+    few minutes hear short clips only, on which CTC leaves its first plateau far sooner, and augmentation comes in
+    slowly, since a short run is limited by what it can learn, not by what it can overlearn.
     """
 
     def __init__(
@@ -168,7 +170,9 @@ class Batches:
         # A random lead moves the words against the grid of chunks.
         lead = np.full((self._rng.integers(_MAX_LEAD), MELS), np.log(FLOOR), np.float32)
         rows = np.concatenate([lead, clip.load()])
-        return rows if self._easy() else augment(rows, self._noise(), self._augmentation, self._rng)
+        if self._rng.random() > self._progress() / _ALL_ALTERED:
+            return rows
+        return augment(rows, self._noise(), self._augmentation, self._rng)
 
     def _noise(self) -> np.ndarray | None:
         """Rows to mix in: an environmental clip, another speaker, or none."""

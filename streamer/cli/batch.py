@@ -51,9 +51,13 @@ class Batch:
     async def run(self, inputs: Iterable[Input], jobs: int) -> None:
         """Transcribe all `inputs`; one that fails is told to the listener and stops no other."""
         remaining = iter(inputs)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(jobs):
-                group.create_task(self._work(remaining))
+        tasks = [asyncio.create_task(self._work(remaining)) for _ in range(jobs)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self, remaining: Iterator[Input]) -> None:
         for item in remaining:

@@ -59,7 +59,7 @@ def bench(
     if transport not in ("grpc", "ws"):
         raise typer.BadParameter(f"--transport: expected grpc or ws, got {transport}")
     clips = tuple(read_clip(path) for path in audio or sample_clips())
-    server_arguments = _server_arguments(config, bundle_path, workers, model, streams)
+    server_arguments = _server_arguments(config, bundle_path, workers, model)
     with _server(address, spawn, transport, server_arguments) as (found, pid):
         load = Load(found, clips, streams, duration, frame_ms, ramp, model, finalize_every, seed)
         report = _measure(load, server_pid or pid)
@@ -71,7 +71,7 @@ def bench(
 
 
 def _server_arguments(
-    config: Path | None, bundle_path: list[Path] | None, workers: int | None, model: str, streams: int
+    config: Path | None, bundle_path: list[Path] | None, workers: int | None, model: str
 ) -> list[str]:
     arguments = ["--log-level", "warning"]
     for option, values in (

@@ -8,8 +8,8 @@ grid of chunk ends, which `Flow.processed_sample` and `Ready.chunk_ms` tell. So 
 as it nearly always does. It includes both transports and the load of the client; it excludes the algorithmic delay
 of the model, which `Ready.delay_ms` states.
 
-Finals are left out: they wait for silence on purpose. So is what arrives after `End`, whose delay is the
-finalisation delay.
+Finals are left out: they wait for silence on purpose. So are results that needed the padding behind the last sample;
+how long that takes is the finalisation delay.
 """
 
 from __future__ import annotations

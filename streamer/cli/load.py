@@ -150,7 +150,7 @@ class _Player:
         now = self._clock()
         figures = self.figures
         lag = meter.received(message, now)
-        if lag is not None and self._ended_at is None:
+        if lag is not None:
             figures.lags_s.append(lag)
         if isinstance(message, Result) and figures.first_result_s is None:
             figures.first_result_s = now - began

@@ -24,8 +24,11 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except StreamerError as error:
             raise _failed(str(error)) from None
-        except (ConnectionError, PermissionError) as error:
-            raise _failed(str(error)) from None
+        except BrokenPipeError:
+            # Whoever read our output has seen enough; typer ends in silence.
+            raise
+        except OSError as error:
+            raise _failed(_reason(error)) from None
         except ModuleNotFoundError as error:
             if error.name != "onnxruntime":
                 raise
@@ -33,6 +36,12 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("streamer: interrupted", err=True)
             raise typer.Exit(130) from None
+
+
+def _reason(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror.lower()}"
 
 
 def _failed(message: str) -> typer.Exit:

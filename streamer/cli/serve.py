@@ -66,8 +66,12 @@ def serve(
 
 def _run(settings: Settings, port_file: Path | None) -> None:
     import asyncio
+    import os
 
     from streamer.cli.logs import configure_logging
+
+    # The C core of grpc prints lines of its own, in its own form, about what is reported here anyway.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
     configure_logging(settings.log_level)
     if port_file is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -50,7 +49,7 @@ def running_server(arguments: Sequence[str]) -> Iterator[ServerProcess]:
 
     Raises `StreamerError` with its last words if it ends before it is ready.
     """
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _leaving_on_sigterm():
         folder = Path(name)
         process = _start(folder, arguments)
         server: ServerProcess | None = None
@@ -63,6 +62,20 @@ def running_server(arguments: Sequence[str]) -> Iterator[ServerProcess]:
             process.wait()
 
 
+@contextmanager
+def _leaving_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the program, so that it takes its server with it."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def _start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     command = [
         *(sys.executable, "-m", "streamer.cli.main", "serve", *arguments),
@@ -70,9 +83,7 @@ def _start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     ]
     with (folder / "log").open("wb") as log:
         # In a group of its own: Ctrl-C is ours to handle, the server is told to drain.
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=os.environ
-        )
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 def _wait_for_ports(process: subprocess.Popen[bytes], folder: Path) -> Ports:

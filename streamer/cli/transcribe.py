@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.cli.transcript import Transcript
     from streamer.config import Settings
 
+_PATIENCE_MS = 24 * 3600 * 1000
 _ONE_FILE_FORMATS = (Format.SRT, Format.VTT, Format.TSV)
 
 
@@ -128,18 +129,21 @@ def _is_progress_shown(quiet: bool) -> bool:
 
 
 def _default_jobs(settings: Settings) -> int:
+    return settings.engine.max_batch * _workers(settings)
+
+
+def _workers(settings: Settings) -> int:
     import os
 
-    return settings.engine.max_batch * (settings.engine.workers or os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return settings.engine.workers or cores or 1
 
 
 def _for_files(settings: Settings, jobs: int) -> Settings:
-    """As many slots as there are jobs, on every worker; not more workers than jobs. Files have time to be read."""
-    import os
-
-    workers = min(settings.engine.workers or os.cpu_count() or 1, jobs)
-    engine = settings.engine.model_copy(update={"workers": workers, "max_streams": max(jobs, workers)})
-    return settings.model_copy(update={"engine": engine})
+    """A slot for every job and not more workers than jobs; a pipe may be silent for as long as it likes."""
+    engine = settings.engine.model_copy(update={"workers": min(_workers(settings), jobs), "max_streams": jobs})
+    session = settings.session.model_copy(update={"idle_timeout_ms": _PATIENCE_MS, "max_session_ms": None})
+    return settings.model_copy(update={"engine": engine, "session": session})
 
 
 def _transcribe(run: _Run, settings: Settings) -> None:

@@ -35,10 +35,10 @@ class Clock:
 
 
 @asynccontextmanager
-async def hosting(folder: Path, clock: Clock | None = None, max_streams: int = 2, **session: Any) -> AsyncIterator[Host]:
+async def hosting(folder: Path, clock: Clock | None = None, **session: Any) -> AsyncIterator[Host]:
     bundle = load_bundle(write_counter_asr(folder))
     registry = CollectorRegistry()
-    engine = Engine([bundle], EngineSettings(workers=1, max_streams=max_streams), registry=registry)
+    engine = Engine([bundle], EngineSettings(workers=1, max_streams=2), registry=registry)
     settings = Settings(session=SessionSection(**session))
     host = Host(engine, [bundle], settings, registry, **({"clock": clock} if clock else {}))
     await host.start()

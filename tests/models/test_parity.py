@@ -25,7 +25,9 @@ ABOUT = {"name": "toy-asr", "version": "0.0.1", "description": "random weights",
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Transducer:
     torch.manual_seed(SEED)
-    config = Config(vocabulary=32, width=32, layers=3, heads=2, feed_forward=64, channels=4, joint=32, left=8, period=64)
+    config = Config(
+        vocabulary=32, width=32, layers=3, heads=2, feed_forward=64, channels=4, joint=32, left=8, period=64
+    )
     model = Transducer(config).eval()
     with torch.no_grad():
         # Plain random weights always say the same. With a quiet predictor and the mean taken out, they answer to
@@ -59,11 +61,7 @@ def sound(rng: np.random.Generator, samples: int) -> np.ndarray:
 def streams(model: Transducer, count: int, longest: int) -> list[Chunks]:
     rng = np.random.default_rng(SEED)
     return [
-        [
-            {"pcm": sound(rng, model.chunk_samples)}
-            for _ in range(rng.integers(2, longest + 1))
-        ]
-        for _ in range(count)
+        [{"pcm": sound(rng, model.chunk_samples)} for _ in range(rng.integers(2, longest + 1))] for _ in range(count)
     ]
 
 
@@ -109,7 +107,11 @@ def test_the_exporter_orders_writers_after_readers(bundle: Path) -> None:
 
     onnx_model = onnx.load(bundle / "step.onnx")
     before = len(onnx_model.graph.node)
-    names = [value.name for value in onnx_model.graph.input if f"{value.name}_out" in {o.name for o in onnx_model.graph.output}]
+    names = [
+        value.name
+        for value in onnx_model.graph.input
+        if f"{value.name}_out" in {o.name for o in onnx_model.graph.output}
+    ]
     order_writers(onnx_model, names)
     assert names
     assert len(onnx_model.graph.node) == before

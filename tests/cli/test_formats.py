@@ -1,0 +1,109 @@
+"""Every format, to the byte."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streamer.cli.formats import Format, render
+from streamer.cli.transcript import Segment, Transcript, Word, segments_of
+from streamer.session.messages import Result
+from streamer.session.messages import Word as WireWord
+
+TALK = Transcript(
+    "talk.wav",
+    3725.5004,
+    "toy@1.0.0",
+    (
+        Segment(0.25, 1.5, "R&D <is> it", 0.5, True, (
+            Word("R&D", 0.25, 0.75, 0.5), Word("<is>", 0.75, 1.0, 0.25), Word("it", 1.0, 1.5, 1.0),
+        )),
+        Segment(3661.0004, 3662.9996, "a --> b", 0.75, False, (
+            Word("a", 3661.0004, 3661.5, 0.75), Word("-->", 3661.5, 3662.0, 0.75), Word("b", 3662.0, 3662.9996, 0.75),
+        )),
+    ),
+)  # fmt: skip
+SILENCE = Transcript("silence.wav", 2.0, "toy@1.0.0", ())
+PLAIN = {
+    "file": "talk.wav",
+    "text": "R&D <is> it a --> b",
+    "duration_s": 3725.5,
+    "model": "toy@1.0.0",
+    "words": [
+        {"word": "R&D", "start_s": 0.25, "end_s": 0.75, "confidence": 0.5},
+        {"word": "<is>", "start_s": 0.75, "end_s": 1.0, "confidence": 0.25},
+        {"word": "it", "start_s": 1.0, "end_s": 1.5, "confidence": 1.0},
+        {"word": "a", "start_s": 3661.0, "end_s": 3661.5, "confidence": 0.75},
+        {"word": "-->", "start_s": 3661.5, "end_s": 3662.0, "confidence": 0.75},
+        {"word": "b", "start_s": 3662.0, "end_s": 3663.0, "confidence": 0.75},
+    ],
+    "segments": [
+        {"start_s": 0.25, "end_s": 1.5, "text": "R&D <is> it", "confidence": 0.5, "end_of_turn": True},
+        {"start_s": 3661.0, "end_s": 3663.0, "text": "a --> b", "confidence": 0.75, "end_of_turn": False},
+    ],
+}
+
+
+def test_text_is_a_line_per_segment() -> None:
+    """Text holds nothing but what was said."""
+    assert render(TALK, Format.TEXT) == "R&D <is> it\na --> b\n"
+
+
+def test_srt() -> None:
+    """SubRip: numbered cues, comma before milliseconds, no arrow but that of the times."""
+    assert render(TALK, Format.SRT) == (
+        "1\n00:00:00,250 --> 00:00:01,500\nR&D <is> it\n\n2\n01:01:01,000 --> 01:01:03,000\na -> b\n"
+    )
+
+
+def test_vtt() -> None:
+    """WebVTT: header, point before milliseconds, markup characters escaped."""
+    assert render(TALK, Format.VTT) == (
+        "WEBVTT\n\n00:00:00.250 --> 00:00:01.500\nR&amp;D &lt;is&gt; it\n\n01:01:01.000 --> 01:01:03.000\na --&gt; b\n"
+    )
+
+
+def test_tsv() -> None:
+    """Tab-separated values: whole milliseconds, one segment a row."""
+    assert render(TALK, Format.TSV) == "start\tend\ttext\n250\t1500\tR&D <is> it\n3661000\t3663000\ta --> b\n"
+
+
+def test_tabs_in_text_do_not_make_columns() -> None:
+    """White space within a text is a space."""
+    tabbed = Transcript("t", 1.0, "toy@1.0.0", (Segment(0.0, 1.0, "a\tb\nc", 1.0, True),))
+    assert render(tabbed, Format.TSV) == "start\tend\ttext\n0\t1000\ta b c\n"
+
+
+def test_json_is_one_indented_object() -> None:
+    """JSON has all of the transcript, times to the millisecond."""
+    assert render(TALK, Format.JSON) == json.dumps(PLAIN, indent=2) + "\n"
+
+
+def test_jsonl_is_one_line() -> None:
+    """JSON lines have the same object in one line; text beyond ASCII is left readable."""
+    assert render(TALK, Format.JSONL) == json.dumps(PLAIN) + "\n"
+    umlaut = Transcript("u", 1.0, "toy@1.0.0", (Segment(0.0, 1.0, "über", 1.0, True),))
+    assert "über" in render(umlaut, Format.JSONL)
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [(Format.TEXT, ""), (Format.SRT, ""), (Format.VTT, "WEBVTT\n"), (Format.TSV, "start\tend\ttext\n")],
+)
+def test_silence(form: Format, expected: str) -> None:
+    """A file in which nothing was said is a valid file of its format."""
+    assert render(SILENCE, form) == expected
+
+
+def test_suffixes() -> None:
+    """Files are named after their format, text as .txt."""
+    assert [form.suffix for form in Format] == [".txt", ".json", ".jsonl", ".srt", ".vtt", ".tsv"]
+
+
+def test_segments_are_the_finals_in_seconds() -> None:
+    """Interims are left out; samples become seconds of the wire rate."""
+    word = WireWord("hi", 4000, 8000, 0.5)
+    final = Result(0, 2, "hi", 2, True, True, 4000, 8000, 0.5, (word,))
+    interim = Result(1, 1, "no", 0, False, False, 8000, 9000, 0.5)
+    assert segments_of([final, interim], 8000) == (Segment(0.5, 1.0, "hi", 0.5, True, (Word("hi", 0.5, 1.0, 0.5),)),)
