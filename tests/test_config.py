@@ -55,8 +55,8 @@ def test_bad_keys_and_values_are_named(tmp_path: Path, text: str, message: str) 
 
 def test_an_unknown_environment_name_is_an_error() -> None:
     """A misspelt variable does not pass in silence."""
-    with pytest.raises(InvalidRequest, match=r"^setting engine\.wokers: extra inputs are not permitted, got '2'$"):
-        load_settings(environment={"STREAMER_ENGINE__WOKERS": "2"})
+    with pytest.raises(InvalidRequest, match=r"^setting engine\.worker: extra inputs are not permitted, got '2'$"):
+        load_settings(environment={"STREAMER_ENGINE__WORKER": "2"})
 
 
 def test_unreadable_and_broken_files_are_told_apart(tmp_path: Path) -> None:

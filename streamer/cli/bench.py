@@ -164,7 +164,7 @@ def _show(report: Report) -> None:
 
     table = Table(title=f"{report['streams']['asked']} live streams at {report['address']}", show_header=False)
     for name, value in report.items():
-        if name not in ("address",):
+        if name != "address":
             table.add_row(name, _shown(value))
     Console().print(table)
 

@@ -24,7 +24,7 @@ def demo(
 ) -> None:
     """Show all of it: serve, stream a clip live over gRPC and WebSocket, transcribe it in batch, compare, stop.
 
-    Status 1 if the texts differ or the server does not leave cleanly.
+    Status 1 if the texts differ, if there are none, or if the server does not leave cleanly.
     """
     from streamer.cli.clips import read_clip, sample_clips
     from streamer.cli.server_process import running_server
@@ -128,11 +128,15 @@ class _Screen:
             return
         lag = f"{1000 * lag_s:4.0f} ms" if lag_s is not None else "   -   "
         line = f"  {self._time(result.end_sample)}  lag {lag}  {result.text}"
-        typer.echo(f"\r\x1b[K{_clipped(line)}" if self._is_terminal else line, nl=not self._is_terminal)
+        if self._is_terminal:
+            self._erase()
+            typer.echo(_clipped(line), nl=False)
+        else:
+            _say(line)
 
     def _final(self, result: Result) -> None:
         if self._is_terminal:
-            typer.echo("\r\x1b[K", nl=False)
+            self._erase()
         _say(f"  {self._time(result.start_sample)} to {self._time(result.end_sample)}  final: {result.text}")
         for word in result.words:
             times = f"{self._time(word.start_sample)} to {self._time(word.end_sample)}"
@@ -140,8 +144,12 @@ class _Screen:
 
     def close(self) -> None:
         if self._is_terminal:
-            typer.echo("\r\x1b[K", nl=False)
+            self._erase()
         _say(f"  lag of interim text: {_range(self._lags_ms)}; within the server: {_range(self._server_lags_ms)}")
+
+    def _erase(self) -> None:
+        """Go back to an empty line (ECMA-48, erase in line)."""
+        typer.echo("\r\x1b[K", nl=False, color=True)
 
     def _time(self, sample: int) -> str:
         return f"{sample / self._rate:6.2f} s"
@@ -183,6 +191,10 @@ def _compare(live: dict[str, str], batch: str) -> bool:
         if text != batch:
             _say(f"the text differs over {address}: expected {batch!r}, got {text!r}")
             return False
+    if not batch:
+        # Nothing equals nothing: that would prove nothing.
+        _say("no words were recognised, expected some")
+        return False
     _say("batch text equals live text over both transports")
     return True
 

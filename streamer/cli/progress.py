@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import Any
@@ -80,9 +81,14 @@ def _bar(n_inputs: int) -> tuple[Any, Any]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = ("{task.fields[files]} files", "{task.fields[speed]}")
+    texts = ("{task.fields[files]} files", "{task.fields[speed]}")
     bar = Progress(
-        BarColumn(), *(TextColumn(text) for text in columns), TimeElapsedColumn(), console=Console(stderr=True)
+        BarColumn(),
+        *(TextColumn(text) for text in texts),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        # rich would send our standard output through the bar's console, which is standard error.
+        redirect_stdout=sys.stdout.isatty(),
     )
     return bar, bar.add_task("", total=None, files=f"0/{n_inputs}", speed="")
 

@@ -135,8 +135,12 @@ def _default_jobs(settings: Settings) -> int:
 def _workers(settings: Settings) -> int:
     import os
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return settings.engine.workers or cores or 1
+    if settings.engine.workers is not None:
+        return settings.engine.workers
+    if settings.engine.provider == "cuda":
+        # A worker is a GPU there.
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _for_files(settings: Settings, jobs: int) -> Settings:

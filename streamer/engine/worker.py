@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
@@ -204,11 +204,13 @@ class Worker:
         with self._news:
             actions = list(self._posted)
             self._posted.clear()
+            due: list[_Tick] = []
             while self._ticks and self._ticks[0].at <= now:
-                tick = heapq.heappop(self._ticks)
-                actions.append(tick.action)
+                due.append(heapq.heappop(self._ticks))
+            for tick in due:
                 # From now, not from when it was due: ticks that were missed are not made up for.
-                heapq.heappush(self._ticks, _Tick(now + tick.every, tick.number, tick.every, tick.action))
+                heapq.heappush(self._ticks, replace(tick, at=now + tick.every))
+        actions += [tick.action for tick in due]
         return actions
 
     def _loop(self) -> None:

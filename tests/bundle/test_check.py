@@ -104,8 +104,7 @@ def test_a_damaged_bundle_is_a_report(tmp_path: Path) -> None:
     assert bundle is None
     assert not report.ok
     assert str(report) == (
-        "bundle counter-asr\n"
-        "FAIL files and signatures: bundle counter-asr: graph step: file step.onnx is missing"
+        "bundle counter-asr\nFAIL files and signatures: bundle counter-asr: graph step: file step.onnx is missing"
     )
 
 

@@ -78,9 +78,7 @@ def test_a_wrong_hash_is_named(tmp_path: Path) -> None:
     got = hashlib.sha256((folder / "tokens.txt").read_bytes()).hexdigest()
     with pytest.raises(BundleError) as caught:
         load_bundle(folder)
-    assert str(caught.value) == (
-        f"bundle counter-asr: asset: sha256 of tokens.txt: expected {expected}, got {got}"
-    )
+    assert str(caught.value) == (f"bundle counter-asr: asset: sha256 of tokens.txt: expected {expected}, got {got}")
 
 
 def test_a_file_that_is_no_graph_is_named_without_its_path(tmp_path: Path) -> None:
@@ -106,6 +104,7 @@ def test_a_link_out_of_the_bundle_is_refused(tmp_path: Path) -> None:
 
 def test_a_fixed_batch_axis_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph exported for one batch size cannot be batched across streams."""
+
     def fixed(self: graph.GraphBuilder, name: str, data_type: str, dims: tuple[int, ...]) -> str:
         return self.input(name, data_type, [1, *dims])
 

@@ -39,7 +39,9 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path: Path, nowhere: Path) -> 
 
 def test_an_empty_path_says_so(tmp_path: Path, nowhere: Path) -> None:
     """Without any bundle the error does not end in an empty list."""
-    with pytest.raises(UnknownBundle, match=r"^unknown bundle 'asr-en', expected one of none, the search path is empty$"):
+    with pytest.raises(
+        UnknownBundle, match=r"^unknown bundle 'asr-en', expected one of none, the search path is empty$"
+    ):
         Registry([tmp_path], nowhere).find("asr-en")
 
 

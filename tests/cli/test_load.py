@@ -35,7 +35,6 @@ def test_ticker_shares_timers() -> None:
             woken.append(loop.time())
 
         await asyncio.gather(sleep(base + 0.001), sleep(base + 0.009), sleep(base - 1))
-        assert woken[0] < base
         assert woken[1] >= base + 0.009
         assert woken[2] - woken[1] < 0.005
 

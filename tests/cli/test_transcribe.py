@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -167,6 +169,30 @@ def test_standard_input(serving: list[str], encoding: str) -> None:
     command = [*COMMAND, "-", "--encoding", encoding, "--rate", "16000", "-q", *serving]
     found = subprocess.run(command, input=data, capture_output=True, check=True)
     assert found.stdout.decode() == expected_text(pcm) + "\n"
+
+
+def test_progress_on_a_terminal(tmp_path: Path, serving: list[str]) -> None:
+    """On a terminal the bar and the failures go to standard error; what is piped away stays as it is."""
+    good, bad = write_audio(tmp_path / "a.wav"), tmp_path / "b.wav"
+    bad.write_text("no audio")
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        command = [*COMMAND, str(good), str(bad), "-f", "jsonl", *serving]
+        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=False)
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(terminal), b"")).decode()
+    assert found.returncode == 1
+    assert [json.loads(line)["text"] for line in found.stdout.splitlines()] == [expected_text(speech(1.0))]
+    assert "2/2 files real-time factor" in shown
+    assert f"streamer: {bad}: b.wav is not audio" in shown.replace("\r\n", "")
+
+
+def _read(terminal: IO[bytes]) -> bytes:
+    try:
+        return terminal.read(65536)
+    except OSError:
+        # How Linux says that nobody holds the other end any more.
+        return b""
 
 
 def test_interrupted(serving: list[str]) -> None:

@@ -40,7 +40,9 @@ def row(slot: int, start: Iterable[str] = (), **inputs: object) -> Row:
     return Row((lease(slot),), arrays, frozenset(start))
 
 
-def runner_of(bundle: Bundle, mode: Mode = Mode.ALIASED, slots: int = 6, max_batch: int = 8, **options: object) -> Runner:
+def runner_of(
+    bundle: Bundle, mode: Mode = Mode.ALIASED, slots: int = 6, max_batch: int = 8, **options: object
+) -> Runner:
     """A runner with `slots` streams and the rows they may lease."""
     settings = EngineSettings(max_batch=max_batch)
     capacity = {pool.name: slots * pool.max_rows_per_stream for pool in bundle.manifest.pools}

@@ -23,7 +23,10 @@ GRAPH = Graph(
     file="step.onnx",
     sha256="0" * 64,
     opset=18,
-    inputs=(Tensor(name="x", data_type="TYPE_FP32", dims=(2,)), Tensor(name="text", data_type="TYPE_INT64", dims=(-1,))),
+    inputs=(
+        Tensor(name="x", data_type="TYPE_FP32", dims=(2,)),
+        Tensor(name="text", data_type="TYPE_INT64", dims=(-1,)),
+    ),
     outputs=(Tensor(name="y", data_type="TYPE_FP32", dims=(2,)), Tensor(name="z", data_type="TYPE_FP32", dims=(-1, 3))),
     pools=("stream",),
     groups=("all", "search"),

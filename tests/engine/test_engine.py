@@ -79,7 +79,9 @@ def test_a_bundle_that_fails_its_self_test_is_served_right(toy: Toys) -> None:
     engine = Engine([toy(write_wrong_order), toy(write_variants)], EngineSettings(workers=2))
     with capture_logs() as logs:
         engine.prepare()
-    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["self-test failed, state is copied"]
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == [
+        "self-test failed, state is copied"
+    ]
     ready = [(entry["bundle"], entry["mode"]) for entry in logs if entry["event"] == "bundle ready"]
     assert ready == [("wrong-order@1.0.0", "swapped"), ("variants@1.0.0", "aliased")] * 2
     worker = engine.workers[1]

@@ -167,7 +167,7 @@ def test_large_rows_are_journalled_after_the_first_exception(toy: Toys) -> None:
 
 
 def test_two_rows_cannot_write_one_slot(toy: Toys) -> None:
-    """Rows of one slot in one batch would overwrite each other: each runs alone, in order, when the batch is refused."""
+    """Rows of one slot would overwrite each other in one batch, so they run alone, in order."""
     runner = runner_of(toy(write_variants))
     one = row(1, ALL, x=np.ones(4, np.float32))
     results = runner.run("short", [one, row(1, x=np.ones(4, np.float32))])
@@ -260,7 +260,10 @@ def test_a_snapshot_that_does_not_fit_is_refused(toy: Toys) -> None:
     digest = runner.bundle.digest
     total = np.full((1, 1), 7, np.float32)
     cases = [
-        (Snapshot("f" * 64, {"total": total}), f"snapshot of another bundle: expected digest {digest[:12]}, got ffffffffffff"),
+        (
+            Snapshot("f" * 64, {"total": total}),
+            f"snapshot of another bundle: expected digest {digest[:12]}, got ffffffffffff",
+        ),
         (Snapshot(digest, {"sum": total}), "snapshot: expected states ['total'], got ['sum']"),
         (Snapshot(digest, {"total": total[:0]}), "snapshot of total: expected float32 [1, 1], got float32 [0, 1]"),
         (

@@ -42,9 +42,7 @@ def test_releasing_twice_frees_no_one_elses_slot() -> None:
     second = pool.lease()
     with pytest.raises(ValueError) as caught:
         pool.release(first)
-    assert str(caught.value) == (
-        "lease of stream slot 0 of asr@1.0.0 is not current: generation 1 was released"
-    )
+    assert str(caught.value) == ("lease of stream slot 0 of asr@1.0.0 is not current: generation 1 was released")
     assert pool.is_current(second)
     assert pool.free == 0
 
