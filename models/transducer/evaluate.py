@@ -1,70 +1,69 @@
-"""Word and character error rates of a checkpoint on dev shards, by greedy search under the streaming mask."""
+"""Word error rates of a finished bundle, through `streamer transcribe`, on speech that training never saw."""
 
 import argparse
-from collections.abc import Iterable
+import random
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-import jiwer
-import torch
+from models.common import packs, synthesis, text
+from models.common.served_words import HEADER, Spoken, score, transcripts
 
-from models.common.shards import Clip, read_shards
-from models.common.text import Pieces
-from models.transducer.config import SUBSAMPLING, Config
-from models.transducer.data import collate
-from models.transducer.model import Transducer
-
-# Speakers that occur nowhere in training; every other pack's dev voices do, so they are reported apart.
-_SETS = {
-    "unseen speakers": ("librispeech_1-100", "librispeech_2-100"),
-    "kathleen": ("kathleen-100",),
-    "ljspeech": ("ljspeech-100",),
-    "unseen synthetic text": ("synthetic-dev",),
+BUNDLE = Path(__file__).parents[2] / "streamer" / "bundles" / "asr-en"
+_SEED = 1
+# Name in the table, packs, and what their dev split holds out.
+_REAL = {
+    "LibriSpeech 1970, 3664 (unseen speakers)": ("librispeech_1", "librispeech_2"),
+    "LJSpeech (unseen clips of a known voice)": ("ljspeech",),
+    "Kathleen (unseen prompts of a known voice)": ("kathleen",),
 }
+_SYNTHETIC = "synthetic (unseen text, known voices)"
 
 
 def main() -> None:
     """Run from the command line; see --help."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint written by train")
-    parser.add_argument("--features", type=Path, required=True, help="folder written by prepare")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="folder of the bundle")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
+    parser.add_argument("--synthetic", type=int, default=150, help="synthetic sentences to speak and transcribe")
+    parser.add_argument("--examples", type=int, default=0, help="transcripts of each set to show")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    saved = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
-    model = Transducer(Config(**saved["config"]))
-    model.load_state_dict(saved["average"], strict=True)
-    pieces = Pieces(arguments.features / "pieces.model")
-    for name in _SETS:
-        print(report(model, pieces, dev_clips(arguments.features, name), name), flush=True)
+    print(HEADER, flush=True)
+    shown = []
+    for name, spoken in sets(arguments.data, arguments.synthetic):
+        texts, cpu_s = transcripts(spoken, arguments.bundle.resolve())
+        print(score(spoken, texts, cpu_s).row(name), flush=True)
+        shown += [(name, item.text, said) for item, said in list(zip(spoken, texts, strict=True))[: arguments.examples]]
+    for name, reference, said in shown:
+        print(f"\n{name}\n  said  {reference}\n  heard {said}")
 
 
-def dev_clips(features: Path, name: str) -> list[Clip]:
-    """Dev clips of the named set, in a fixed order; empty while its shards are not written."""
-    paths = [path for stem in _SETS[name] for path in sorted(features.glob(f"{stem}-*.jsonl"))]
-    return [clip for clip in read_shards(paths) if clip.entry.split == "dev"]
+def sets(data: Path, synthetic: int) -> Iterator[tuple[str, list[Spoken]]]:
+    """Yield the name and the recordings of each set; without a synthesiser there is no synthetic one."""
+    for name, stems in _REAL.items():
+        yield name, [spoken for stem in stems for spoken in real_speech(data / f"{stem}.tar")]
+    if shutil.which("flite") and shutil.which("espeak-ng"):
+        yield _SYNTHETIC, synthetic_speech(data / "sentences.txt.gz", synthetic)
+    else:
+        print("no synthetic set: flite and espeak-ng are not installed", flush=True)
 
 
-@torch.inference_mode()
-def transcribe(model: Transducer, pieces: Pieces, clip: Clip) -> str:
-    """Decode one clip as a server would: whole chunks, the last filled up with silence."""
-    batch = collate([clip.load()], [[]], [[]])
-    missing = -batch.log_mel.shape[1] % (model.config.chunk * SUBSAMPLING)
-    log_mel = torch.nn.functional.pad(batch.log_mel, (0, 0, 0, missing), value=batch.log_mel[0, -1, 0].item())
-    frames = model.enter(model.encoder(log_mel))
-    ids, _, _ = model.search(frames, model.initial_state(1).context)
-    return pieces.decode(ids[0].tolist())
+def real_speech(pack: Path) -> Iterator[Spoken]:
+    """Yield the dev clips of a pack whose text needs no reading out of digits."""
+    for utterance, samples, rate in packs.read_pack(pack, "dev"):
+        words = text.normalise(utterance.text)
+        if words:
+            yield Spoken(words, packs.resample(samples, rate))
 
 
-def report(model: Transducer, pieces: Pieces, clips: Iterable[Clip], name: str, examples: int = 2) -> str:
-    """Pooled error rates on one line, then the first few references with their hypotheses."""
-    model.eval()
-    pairs = [(clip.entry.text, transcribe(model, pieces, clip)) for clip in clips]
-    if not pairs:
-        return f"{name}: no shards yet"
-    references, hypotheses = (list(column) for column in zip(*pairs, strict=True))
-    words, characters = jiwer.wer(references, hypotheses), jiwer.cer(references, hypotheses)
-    lines = [f"{name}: {len(pairs)} utterances, WER {100 * words:.1f} %, CER {100 * characters:.1f} %"]
-    lines += [f"  ref {reference}\n  hyp {hypothesis}" for reference, hypothesis in pairs[:examples]]
-    return "\n".join(lines)
+def synthetic_speech(sentences: Path, count: int) -> list[Spoken]:
+    """Speak held-out sentences in the voices of training, at tempos and pitches drawn anew."""
+    rng = random.Random(_SEED)
+    unseen = [sentence for sentence in text.read_sentences(sentences) if text.held_out(sentence)]
+    return [
+        Spoken(sentence, synthesis.synthesise(sentence, synthesis.draw_voice(rng)))
+        for sentence in rng.sample(unseen, count)
+    ]
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from models.common.text import BLANK, Pieces
 from models.common.training import Schedule, Settings, Trainer
 from models.transducer.config import Config
 from models.transducer.data import Batch, Batches
-from models.transducer.evaluate import dev_clips, report
 from models.transducer.loss import band_cells, band_starts, transducer_loss
 from models.transducer.model import LETTERS_PER_FRAME, Transducer
+from models.transducer.validation import dev_clips, report
 
 # Share of the budget in which CTC alone shapes the encoder: the transducer learns alignments slowly from nothing.
 _CTC_ALONE = 0.06
