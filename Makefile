@@ -68,7 +68,8 @@ bench: $(VENV)/.runtime ## 50 paced live streams against a server of its own
 train-asr: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train asr-en and export its bundle (resumes)
 	$(TRAIN_BIN)/python -m models.transducer.prepare --data $(DATA) --out $(WORK)/features
 	$(TRAIN_BIN)/python -m models.transducer.train --features $(WORK)/features --out $(WORK)
-	$(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK) --out $(WORK)/bundle
+	$(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
+		--pieces $(WORK)/features/pieces.model --out $(WORK)/bundles/asr-en
 
 evaluate-asr: $(TRAIN_VENV)/.train ## word error rates of the shipped asr-en on real and synthetic speech
 	$(TRAIN_BIN)/python -m models.transducer.evaluate --data $(DATA)

@@ -13,6 +13,8 @@ from torch import Tensor
 from models.common.slots import SlottedGraph
 
 OPSET = 20
+# Endings of the names of initializers: kept as float16, and kept as the transpose of the parameter.
+HALF, TRANSPOSED = "_half", "_transposed"
 # Below this size a tensor stays float32: biases and norms weigh little and feel rounding most.
 _HALF_FROM_ELEMENTS = 4096
 
@@ -22,6 +24,19 @@ def round_weights(module: torch.nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.numel() >= _HALF_FROM_ELEMENTS:
             parameter.data = parameter.data.half().float()
+
+
+def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
+    """Read parameters and buffers back from an exported graph: those named `prefix` and more, without the prefix."""
+    weights = {}
+    for tensor in onnx.load(path).graph.initializer:
+        name = tensor.name.removesuffix(HALF)
+        values = torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
+        if name.startswith(prefix):
+            plain = name.removesuffix(TRANSPOSED)
+            values = values.T if name != plain else values
+            weights[plain.removeprefix(prefix)] = values.float().contiguous()
+    return weights
 
 
 def export_graph(graph: SlottedGraph, inputs: Sequence[Tensor], path: Path) -> onnx.ModelProto:
@@ -48,6 +63,7 @@ def export_graph(graph: SlottedGraph, inputs: Sequence[Tensor], path: Path) -> o
         )  # fmt: skip
     model = program.model_proto
     _drop_debris(model)
+    name_weights(model, graph)
     store_halves(model)
     order_writers(model, [state.name for state in graph.states])
     onnx.checker.check_model(model)
@@ -67,6 +83,27 @@ def _drop_debris(model: onnx.ModelProto) -> None:
         value.doc_string = ""
 
 
+def name_weights(model: onnx.ModelProto, module: torch.nn.Module) -> None:
+    """Give folded initializers the names of the parameters they hold, so that a bundle can be trained on.
+
+    The tracer turns a linear layer's weight into an anonymous transposed constant; it becomes `<name>_transposed`.
+    """
+    known = {name: parameter.detach().numpy() for name, parameter in module.named_parameters() if parameter.dim() == 2}
+    renamed = {}
+    for tensor in model.graph.initializer:
+        if tensor.name in known or tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) != 2:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        for name, weight in known.items():
+            if weight.T.shape == values.shape and np.array_equal(weight.T, values):
+                renamed[tensor.name] = f"{name}{TRANSPOSED}"
+                tensor.name = renamed[tensor.name]
+                break
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+
+
 def store_halves(model: onnx.ModelProto) -> None:
     """Keep large float32 initializers as float16 with a cast that ONNX Runtime folds at load, where nothing is lost."""
     graph, casts = model.graph, []
@@ -77,8 +114,8 @@ def store_halves(model: onnx.ModelProto) -> None:
         if values.size < _HALF_FROM_ELEMENTS or not np.array_equal(values, values.astype(np.float16)):
             continue
         name = tensor.name
-        graph.initializer[i].CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+        graph.initializer[i].CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), name + HALF))
+        casts.append(onnx.helper.make_node("Cast", [name + HALF], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

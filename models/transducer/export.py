@@ -4,17 +4,23 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.common.bundle_writer import asset, state_entry, write_graph, write_manifest, write_reference
 from models.common.features import CARRY, HOP, MELS, SAMPLE_RATE
-from models.common.onnx_export import round_weights
+from models.common.onnx_export import read_weights, round_weights
 from models.common.slots import RingRows, Rows, SlottedGraph, StateSpec, Update
 from models.common.text import BLANK, Pieces
 from models.transducer.config import SUBSAMPLING, Config
 from models.transducer.model import EncoderState, Transducer
 
+OTHER_WEIGHTS = "other_weights.npz"
+# Where `SlottedGraph` and `TransducerStep` put the model.
+_PREFIX = "step.model."
+# What the front end computes for itself.
+_CONSTANTS = "log_mel."
 FRAME_SAMPLES = SUBSAMPLING * HOP
 CARD = Path(__file__).with_name("README.md")
 _REFERENCE_STEPS = 6
@@ -73,9 +79,11 @@ def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mappin
     graph, chunk = step_graph(model), model.chunk_samples
     audio = {"input": "pcm", "chunk_samples": chunk, "hop_samples": chunk, "delay_samples": chunk}
     entry = write_graph(folder, "step", graph, [_noise(2, chunk)], {"audio": audio})
+    _write_other_weights(model, folder)
     reference = write_reference(folder, "step", graph, {"pcm": _noise(_REFERENCE_STEPS, chunk)})
     pieces.write_tokens(folder / "tokens.txt")
     assets = [asset(folder, folder / "tokens.txt", "tokens.txt"), asset(folder, CARD, "README.md")]
+    assets.append(asset(folder, folder / OTHER_WEIGHTS, OTHER_WEIGHTS))
     write_manifest(
         folder,
         {
@@ -91,6 +99,24 @@ def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mappin
             "references": [reference],
         },
     )
+
+
+def load_bundle_weights(folder: Path) -> dict[str, Tensor]:
+    """Read all weights of a bundle back, rounded as they are there, to train on from them."""
+    weights = {
+        name: weight
+        for name, weight in read_weights(folder / "step.onnx", _PREFIX).items()
+        if not name.startswith(_CONSTANTS)
+    }
+    with np.load(folder / OTHER_WEIGHTS) as others:
+        return weights | {name: torch.from_numpy(others[name]).float() for name in others.files}
+
+
+def _write_other_weights(model: Transducer, folder: Path) -> None:
+    """Keep beside the graph what only training uses, and what the tracer merged because it was equal."""
+    in_graph = read_weights(folder / "step.onnx", _PREFIX).keys()
+    others = {name: w.numpy().astype(np.float16) for name, w in model.state_dict().items() if name not in in_graph}
+    np.savez_compressed(folder / OTHER_WEIGHTS, **others)
 
 
 def receptive_field(config: Config) -> int:

@@ -13,6 +13,7 @@ from models.common.text import BLANK, Pieces
 from models.common.training import Schedule, Settings, Trainer
 from models.transducer.config import Config
 from models.transducer.data import Batch, Batches
+from models.transducer.export import load_bundle_weights
 from models.transducer.loss import band_cells, band_starts, transducer_loss
 from models.transducer.model import LETTERS_PER_FRAME, Transducer
 from models.transducer.validation import dev_clips, report
@@ -36,7 +37,7 @@ def main() -> None:
     config = Config(vocabulary=len(pieces))
     model = Transducer(config)
     if arguments.init:
-        model.load_state_dict(torch.load(arguments.init, weights_only=True)["average"], strict=False)
+        model.load_state_dict(initial_weights(arguments.init))
     schedule = Schedule(60 * arguments.budget_minutes, peak=arguments.rate)
     settings = Settings(schedule, arguments.out, arguments.device)
     trainer = Trainer(model, settings, asdict(config))
@@ -57,8 +58,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to start from")
+    parser.add_argument("--init", type=Path, help="checkpoint or bundle to start from")
     return parser.parse_args()
+
+
+def initial_weights(source: Path) -> dict[str, Tensor]:
+    """Read the weights of a bundle's folder, or the averaged ones of a checkpoint."""
+    if source.is_dir():
+        return load_bundle_weights(source)
+    return torch.load(source, weights_only=True, map_location="cpu")["average"]
 
 
 def _loss(trainer: Trainer, batch: Batch) -> tuple[Tensor, dict[str, float], float]:

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the workshop's tests need the train
 from models.common.onnx_export import order_writers  # noqa: E402
 from models.common.parity import Chunks, EngineRun, first_change, largest_difference, torch_alone  # noqa: E402
 from models.transducer.config import Config  # noqa: E402
-from models.transducer.export import export_bundle, step_graph  # noqa: E402
+from models.transducer.export import export_bundle, load_bundle_weights, step_graph  # noqa: E402
 from models.transducer.model import Transducer  # noqa: E402
 from tests.models.toy_text import toy_pieces  # noqa: E402
 
@@ -115,6 +115,15 @@ def test_the_exporter_orders_writers_after_readers(bundle: Path) -> None:
     order_writers(onnx_model, names)
     assert names
     assert len(onnx_model.graph.node) == before
+
+
+def test_a_bundle_gives_its_weights_back(model: Transducer, bundle: Path) -> None:
+    """Training can start from a bundle alone: every weight is there, rounded as the bundle rounds."""
+    weights = load_bundle_weights(bundle)
+    expected = model.state_dict()
+    assert weights.keys() == expected.keys()
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, expected[name], rtol=1e-3, atol=1e-4)
 
 
 def test_an_hour_of_frames_leaves_the_positions_exact(model: Transducer) -> None:
