@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -25,32 +26,44 @@ class Spoken:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What the recogniser made of a recording; `start_s` is the time of the first word, None without words."""
+
+    text: str
+    start_s: float | None
+
+
+@dataclass(frozen=True)
 class Score:
-    """Pooled figures over a set; `cpu_ratio` is processor seconds per second of audio, start-up included."""
+    """Pooled figures over a set.
+
+    `onset_error_s` is the median time of the first word against the first loud sound: how late words are placed.
+    `cpu_ratio` is processor seconds per second of audio, start-up included.
+    """
 
     utterances: int
     words: int
-    audio_s: float
     word_error: float
     character_error: float
+    onset_error_s: float
     cpu_ratio: float
 
     def row(self, name: str) -> str:
         """One line of the card's table."""
         return (
             f"| {name} | {self.utterances} | {self.words} | {100 * self.word_error:.1f} % "
-            f"| {100 * self.character_error:.1f} % | {self.cpu_ratio:.3f} |"
+            f"| {100 * self.character_error:.1f} % | {1000 * self.onset_error_s:+.0f} ms | {self.cpu_ratio:.3f} |"
         )
 
 
-HEADER = (
-    "| set | utterances | words | WER | CER | CPU s per audio s |\n"
-    "|---|---|---|---|---|---|"
-)  # fmt: skip
+HEADER = "| set | utterances | words | WER | CER | first word, median | CPU s per audio s |\n" + "|---" * 7 + "|"
+# The first sound is where 20 ms are louder than this share of the recording's loud parts (-30 dB).
+_ONSET_SHARE = 10 ** (-30 / 20)
+_ONSET_SAMPLES = SAMPLE_RATE // 50
 
 
-def transcripts(spoken: Sequence[Spoken], bundle: Path) -> tuple[list[str], float]:
-    """Run every recording through `streamer transcribe` with `bundle`; returns texts in order, and CPU seconds.
+def listen(spoken: Sequence[Spoken], bundle: Path) -> tuple[list[Heard], float]:
+    """Run every recording through `streamer transcribe` with `bundle`; returns what was heard, and CPU seconds.
 
     Raises `RuntimeError` with the command's complaint if it fails.
     """
@@ -66,22 +79,32 @@ def transcripts(spoken: Sequence[Spoken], bundle: Path) -> tuple[list[str], floa
         after = os.times()
     if done.returncode != 0:
         raise RuntimeError(f"streamer transcribe ended with status {done.returncode}: {done.stderr.strip()}")
-    texts: Mapping[str, str] = {
-        Path(line["file"]).name: line["text"] for line in map(json.loads, done.stdout.splitlines())
-    }
+    heard = {Path(line["file"]).name: _heard(line) for line in map(json.loads, done.stdout.splitlines())}
     cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    return [texts[f"{index:06d}.wav"] for index in range(len(spoken))], cpu
+    return [heard[f"{index:06d}.wav"] for index in range(len(spoken))], cpu
 
 
-def score(spoken: Sequence[Spoken], texts: Sequence[str], cpu_s: float) -> Score:
+def score(spoken: Sequence[Spoken], heard: Sequence[Heard], cpu_s: float) -> Score:
     """Compare with the references; words and characters pooled over the set."""
-    references, hypotheses = [item.text for item in spoken], list(texts)
+    references, hypotheses = [item.text for item in spoken], [item.text for item in heard]
     audio_s = sum(len(item.samples) for item in spoken) / SAMPLE_RATE
+    late = [h.start_s - onset_s(s.samples) for s, h in zip(spoken, heard, strict=True) if h.start_s is not None]
     return Score(
         len(spoken),
         sum(len(reference.split()) for reference in references),
-        audio_s,
         jiwer.wer(references, hypotheses),
         jiwer.cer(references, hypotheses),
+        float(np.median(late)) if late else float("nan"),
         cpu_s / audio_s,
     )
+
+
+def onset_s(samples: np.ndarray) -> float:
+    """Where the first loud 20 ms of f32[n] begin."""
+    frames = samples[: len(samples) // _ONSET_SAMPLES * _ONSET_SAMPLES].reshape(-1, _ONSET_SAMPLES)
+    level = np.sqrt((frames**2).mean(1))
+    return float(np.argmax(level > _ONSET_SHARE * np.percentile(level, 95))) * _ONSET_SAMPLES / SAMPLE_RATE
+
+
+def _heard(line: Mapping[str, Any]) -> Heard:
+    return Heard(line["text"], line["words"][0]["start_s"] if line["words"] else None)

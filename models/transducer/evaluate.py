@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.common import packs, synthesis, text
-from models.common.served_words import HEADER, Spoken, score, transcripts
+from models.common.served_words import HEADER, Spoken, listen, score
 
 BUNDLE = Path(__file__).parents[2] / "streamer" / "bundles" / "asr-en"
 _SEED = 1
@@ -31,11 +31,11 @@ def main() -> None:
     print(HEADER, flush=True)
     shown = []
     for name, spoken in sets(arguments.data, arguments.synthetic):
-        texts, cpu_s = transcripts(spoken, arguments.bundle.resolve())
-        print(score(spoken, texts, cpu_s).row(name), flush=True)
-        shown += [(name, item.text, said) for item, said in list(zip(spoken, texts, strict=True))[: arguments.examples]]
-    for name, reference, said in shown:
-        print(f"\n{name}\n  said  {reference}\n  heard {said}")
+        heard, cpu_s = listen(spoken, arguments.bundle.resolve())
+        print(score(spoken, heard, cpu_s).row(name), flush=True)
+        shown += [(name, *pair) for pair in list(zip(spoken, heard, strict=True))[: arguments.examples]]
+    for name, said, understood in shown:
+        print(f"\n{name}\n  said  {said.text}\n  heard {understood.text}")
 
 
 def sets(data: Path, synthetic: int) -> Iterator[tuple[str, list[Spoken]]]:

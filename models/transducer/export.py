@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--name", default="asr-en")
     parser.add_argument("--version", default="0.1.0")
-    parser.add_argument("--delay-frames", type=int, default=1, help="by how many frames tokens come late, measured")
+    parser.add_argument("--delay-frames", type=int, default=2, help="by how many frames tokens come late, measured")
     arguments = parser.parse_args()
     about = {
         "name": arguments.name,
