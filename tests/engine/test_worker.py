@@ -336,6 +336,16 @@ def test_a_failed_canary_is_remembered(worker: Worker, monkeypatch: pytest.Monke
     assert not worker._canary_works
 
 
+def test_a_canary_at_work_is_no_failure(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readiness does not flicker while the canary runs."""
+    during = []
+    monkeypatch.setattr(worker._runners[VARIANTS], "canary", lambda: during.append(worker.healthy))
+    worker.start()
+    worker.canary()
+    worker.stop()
+    assert during == [True]
+
+
 def test_slots_and_queues_are_counted(toy: Toys, clock: Clock) -> None:
     """Used slots, capacity and the wait of each step are metrics."""
     registry = CollectorRegistry()

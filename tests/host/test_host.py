@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from streamer.engine.settings import EngineSettings
 from streamer.errors import Draining, ModelFault, Overloaded, StreamTimeout
 from streamer.host import Host, ModelInfo, Stream
 from streamer.session.messages import Audio, Config, Done, End, KeepAlive, Ready, ServerMessage, Warning
+from streamer.session.session import Session
 from tests.gateway.serving import with_loop
 from tests.toys import write_counter_asr
 
@@ -157,3 +159,64 @@ async def test_a_bug_ends_one_stream_and_no_other(tmp_path: Path, monkeypatch: p
             await victim.receive()
         await neighbour.send(End())
         assert await rest(neighbour) == [Done(0, 0)]
+
+
+@with_loop
+async def test_a_session_is_opened_on_its_workers_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a stream is admitted its worker ticks it, so no other thread may touch its session any more."""
+    threads = []
+    opening = Session.open
+
+    def open_and_note(*arguments: Any) -> None:
+        threads.append(threading.current_thread().name)
+        opening(*arguments)
+
+    monkeypatch.setattr(Session, "open", open_and_note)
+    async with hosting(tmp_path) as host:
+        await opened(host)
+    assert threads == ["worker-0"]
+
+
+@with_loop
+async def test_a_stream_that_cannot_be_opened_leaves_its_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug between admission and `Ready` ends that stream, and its slot is free again."""
+
+    def broken(*_: object) -> None:
+        raise KeyError("a secret")
+
+    monkeypatch.setattr(Session, "open", broken)
+    async with hosting(tmp_path) as host:
+        stream = host.connect()
+        await stream.send(CONFIG)
+        with pytest.raises(ModelFault, match="^internal error in this stream: KeyError$"):
+            await stream.receive()
+        await host.until_empty()
+        assert host.workers[0].free_slots("counter-asr@1.0.0") == 2
+
+
+@with_loop
+async def test_a_drain_refuses_those_who_are_not_in_yet(tmp_path: Path) -> None:
+    """A connection without config has nothing to lose: it is sent away at once, not warned and then admitted."""
+    async with hosting(tmp_path) as host:
+        stream = host.connect()
+        await host.drain(30.0)
+        await stream.send(CONFIG)
+        with pytest.raises(Draining, match="^server is shutting down, connect to another one$"):
+            await stream.receive()
+
+
+@with_loop
+async def test_lag_and_outcomes_are_measured(tmp_path: Path) -> None:
+    """Every step is in the histogram of lag; a client that leaves is not counted among the streams that ended well."""
+    async with hosting(tmp_path) as host:
+        whole, left = await opened(host), await opened(host)
+        await whole.send(Audio(bytes(2 * 320 * 5)))
+        await whole.send(End())
+        assert (await rest(whole))[-1] == Done(1600, 0)
+        left.abort()
+        await host.until_empty()
+        lines = host.metrics_text().decode().splitlines()
+    # Five chunks of audio and one of padding.
+    assert 'streamer_lag_seconds_count{mode="live"} 6.0' in lines
+    assert 'streamer_streams_total{outcome="ok"} 1.0' in lines
+    assert 'streamer_streams_total{outcome="gone"} 1.0' in lines

@@ -37,6 +37,15 @@ def test_an_unread_interim_is_replaced_by_its_successor() -> None:
     assert drain(outbox) == [result(0, 5, final=True)]
 
 
+def test_what_is_replaced_need_not_be_the_last() -> None:
+    """Interims and flows take turns on a busy stream; of each only the newest waits."""
+    outbox = Outbox(10.0)
+    for second in range(5):
+        outbox.put(result(0, second), float(second))
+        outbox.put(Flow(second, second, 0.0, 0.0), float(second))
+    assert drain(outbox) == [result(0, 4), Flow(4, 4, 0.0, 0.0)]
+
+
 def test_finals_are_never_replaced() -> None:
     """A final stays, whatever follows it."""
     outbox = Outbox(10.0)
@@ -59,6 +68,7 @@ def test_a_stuck_reader_is_found_in_spite_of_replacement() -> None:
     outbox = Outbox(10.0)
     for second in range(11):
         outbox.put(result(0, second), float(second))
+        outbox.put(Flow(second, second, 0.0, 0.0), float(second))
     outbox.check(10.0)
     with pytest.raises(SlowReader, match=r"^results left unread for 10\.5 s, expected to be read within 10 s$"):
         outbox.check(10.5)
