@@ -105,9 +105,18 @@ def _from_environment(environment: Mapping[str, str] | None) -> dict[str, Any]:
         *sections, name = key.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
         target = found
         for section in sections:
-            target = target.setdefault(section, {})
+            target = _section(target, section)
+        if isinstance(target.get(name), dict):
+            raise InvalidRequest(f"setting {name}: expected a section, got {text!r:.120}")
         target[name] = text.split(os.pathsep) if name in {"bundle_path", "models"} else text
     return found
+
+
+def _section(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    section = settings.setdefault(name, {})
+    if not isinstance(section, dict):
+        raise InvalidRequest(f"setting {name}: expected a section, got {section!r:.120}")
+    return section
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,14 @@ def test_an_unknown_environment_name_is_an_error() -> None:
         load_settings(environment={"STREAMER_ENGINE__WORKER": "2"})
 
 
+def test_a_section_is_no_value() -> None:
+    """A variable that gives a value to a section is named, whatever else is set in it."""
+    environment = {"STREAMER_ENGINE": "fast", "STREAMER_ENGINE__WORKERS": "2"}
+    for order in (environment, dict(reversed(environment.items()))):
+        with pytest.raises(InvalidRequest, match=r"^setting engine: expected a section, got 'fast'$"):
+            load_settings(environment=order)
+
+
 def test_unreadable_and_broken_files_are_told_apart(tmp_path: Path) -> None:
     """A missing file and a file that is not TOML each get their message."""
     with pytest.raises(InvalidRequest, match="cannot read settings file .*: No such file or directory"):

@@ -130,6 +130,9 @@ def open_audio(path: Path, max_duration_s: float = MAX_DURATION_S) -> AudioFile:
         stream = path.open("rb")
     except OSError as error:
         raise InvalidRequest(f"cannot open {path.name}: {(error.strerror or 'unreadable').lower()}") from None
+    if not stream.seekable():
+        stream.close()
+        raise InvalidRequest(f"cannot open {path.name}: expected a file, got a pipe")
     return AudioFile(stream, path.name, max_duration_s)
 
 
@@ -142,11 +145,11 @@ def read_pcm(stream: BinaryIO, encoding: str, block_samples: int) -> Iterator[by
     """Read raw PCM from a pipe as blocks of `block_samples` samples; the last one may be shorter.
 
     A pipe may hand out less than it was asked for; blocks are always whole samples. Raises `InvalidRequest` when the
-    input ends inside a sample.
+    input cannot be read or ends inside a sample.
     """
     wanted = block_samples * bytes_per_sample(encoding)
     pending = b""
-    while data := stream.read(wanted - len(pending)):
+    while data := _read_some(stream, wanted - len(pending)):
         pending += data
         if len(pending) == wanted:
             yield pending
@@ -154,6 +157,13 @@ def read_pcm(stream: BinaryIO, encoding: str, block_samples: int) -> Iterator[by
     if pending:
         count_samples(len(pending), encoding)
         yield pending
+
+
+def _read_some(stream: BinaryIO, size: int) -> bytes:
+    try:
+        return stream.read(size)
+    except OSError as error:
+        raise InvalidRequest(f"cannot read: {(error.strerror or 'unreadable').lower()}") from None
 
 
 def _open_sound(stream: BinaryIO, name: str) -> soundfile.SoundFile:

@@ -99,8 +99,8 @@ class Batch:
                     await stream.send(Audio(frame))
                     self.listener.fed(seconds(frame, source))
             await stream.send(End())
-        except StreamerError:
-            # The input is damaged: end the stream, so that whoever receives is not left waiting.
+        except Exception:
+            # The input is damaged, or this is a bug: end the stream, so that whoever receives is not left waiting.
             stream.abort()
             raise
 

@@ -47,13 +47,7 @@ class FolderOutput:
         path = self._paths[item]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=".streamer-", delete=False
-            ) as file:
-                file.write(render(transcript, self._form))
-            # Temporary files are private; results get the permissions of any new file.
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
+            _write_whole(path, render(transcript, self._form))
         except OSError as error:
             raise StreamerError(f"cannot write {path}: {(error.strerror or 'failed').lower()}") from None
 
@@ -125,3 +119,19 @@ class StandardOutput:
         if self._several and self._form is Format.TEXT:
             typer.echo(f"==> {transcript.file} <==")
         typer.echo(render(transcript, self._form), nl=False)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write `text` beside `path` and then put it there; raises `OSError` and then leaves nothing."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=".streamer-", delete=False
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            # Temporary files are private; results get the permissions of any new file.
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Generator
@@ -63,6 +64,8 @@ def _standard_input(raw: RawFormat) -> Source:
     check_format(raw.encoding, raw.rate, 1)
     # Unbuffered: a thread that waits in a buffered read holds a lock that the exiting interpreter wants.
     pipe = io.FileIO(sys.stdin.fileno(), closefd=False)
+    # Whoever made the pipe may have set it not to wait; a read would then find nothing, which means the end.
+    os.set_blocking(pipe.fileno(), True)
     frames = (frame for frame in read_pcm(pipe, raw.encoding, _frame_samples(raw.rate)))
     return Source(raw.encoding, raw.rate, None, frames)
 

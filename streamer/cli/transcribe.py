@@ -144,9 +144,10 @@ def _workers(settings: Settings) -> int:
 
 
 def _for_files(settings: Settings, jobs: int) -> Settings:
-    """A slot for every job and not more workers than jobs; a pipe may be silent for as long as it likes."""
+    """A slot for every job and not more workers than jobs; a pipe, or who reads the text, may take its time."""
     engine = settings.engine.model_copy(update={"workers": min(_workers(settings), jobs), "max_streams": jobs})
-    session = settings.session.model_copy(update={"idle_timeout_ms": _PATIENCE_MS, "max_session_ms": None})
+    patience = {"idle_timeout_ms": _PATIENCE_MS, "unread_limit_ms": _PATIENCE_MS, "max_session_ms": None}
+    session = settings.session.model_copy(update=patience)
     return settings.model_copy(update={"engine": engine, "session": session})
 
 

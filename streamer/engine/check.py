@@ -10,10 +10,12 @@ from streamer.engine.execution import Sessions
 from streamer.engine.runner import open_sessions
 from streamer.engine.selftest import Finding, find_aliasing, find_leak
 from streamer.engine.settings import EngineSettings, bytes_per_stream
+from streamer.errors import BundleError
+from streamer.tasks.registry import KINDS, task_maker
 
 
 def check_bundle(folder: Path, settings: EngineSettings | None = None) -> Report:
-    """Check files, signatures, recorded references, resets and in-place state of the bundle in `folder`.
+    """Check files, signatures, task, recorded references, resets and in-place state of the bundle in `folder`.
 
     Never raises for what is wrong with the bundle; raises `InvalidRequest` if the provider is not there.
     """
@@ -22,8 +24,25 @@ def check_bundle(folder: Path, settings: EngineSettings | None = None) -> Report
         return report
     settings = settings or EngineSettings()
     sessions = open_sessions(bundle, settings)
-    checks = (*check_references(bundle), *_self_tests(bundle, sessions, settings), _memory(bundle))
+    checks = (
+        *_task(bundle),
+        *check_references(bundle),
+        *_self_tests(bundle, sessions, settings),
+        _memory(bundle),
+    )
     return Report(report.bundle, report.checks + checks)
+
+
+def _task(bundle: Bundle) -> tuple[Check, ...]:
+    """What the server would refuse at its start; nothing for a task that this version does not serve."""
+    kind = bundle.manifest.task.kind
+    if kind not in KINDS:
+        return ()
+    try:
+        task_maker(bundle.manifest, bundle.folder)
+    except BundleError as error:
+        return (Check("task", False, str(error)),)
+    return (Check("task", True, f"roles, parameters and assets are those of {kind}"),)
 
 
 def _self_tests(bundle: Bundle, sessions: Sessions, settings: EngineSettings) -> tuple[Check, ...]:

@@ -87,14 +87,15 @@ class Engine:
             worker.stop()
 
     def choose_worker(self, bundle: str) -> Worker:
-        """Return the worker with the most free slots for `bundle` (`name@version`).
+        """Return the worker with the most free slots for `bundle` (`name@version`), among the healthy ones if any.
 
         Raises `Overloaded` if none has any, `UnknownBundle` if the bundle is not served.
         """
         known = [served.key for served in self.bundles]
         if bundle not in known:
             raise UnknownBundle(f"unknown bundle {bundle!r}, expected one of {', '.join(known)}")
-        worker = max(self.workers, key=lambda worker: (worker.free_slots(bundle), -worker.queued))
+        candidates = [worker for worker in self.workers if worker.healthy] or self.workers
+        worker = max(candidates, key=lambda worker: (worker.free_slots(bundle), -worker.queued))
         if worker.free_slots(bundle) < 1:
             raise Overloaded(f"all slots of {bundle} are taken, try again later")
         return worker

@@ -24,6 +24,8 @@ from streamer.work import Lease, Program, Result, Row, Step
 Action = Callable[[], None]
 OnResult = Callable[[Result], None]
 
+# How long the call that runs when the worker is stopped may take; a thread that hangs dies with the process.
+_JOIN_S = 5.0
 # Free slots of a bundle without state.
 _UNLIMITED = 1 << 30
 
@@ -139,12 +141,14 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after its current iteration and wait for it; what is queued does not run."""
+        """End the thread after its current iteration and wait for it, not for ever; what is queued does not run."""
         with self._news:
             self._stopping = True
             self._news.notify()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_JOIN_S)
+            if self._thread.is_alive():
+                log.error("worker did not stop", worker=self.index)
 
     # The worker's thread
 
@@ -192,9 +196,12 @@ class Worker:
 
         Raises `ModelFault`.
         """
-        self._canary_works = False
-        for runner in self._runners.values():
-            runner.canary()
+        try:
+            for runner in self._runners.values():
+                runner.canary()
+        except Exception:
+            self._canary_works = False
+            raise
         self._canary_works = True
 
     def _withdraw(self, lease: Lease) -> None:

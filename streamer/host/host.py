@@ -22,12 +22,15 @@ from streamer.host.outbox import Outbox
 from streamer.host.stream import Stream
 from streamer.session.messages import Config, Warning
 from streamer.session.session import Session, SessionSettings
-from streamer.tasks.registry import create_task
+from streamer.tasks.registry import task_maker
 from streamer.work import Lease
 
 _TICK_S = 0.25
 # A live client that is too fast must meet the limit of its session, not silent back-pressure.
 _LIVE_SLACK_MS = 4000.0
+# How long a worker may take to end its streams when the server stops: a model call that hangs must not hold it up.
+_CLOSE_S = 5.0
+_DRAINING = "server is shutting down, connect to another one"
 
 log = structlog.get_logger()
 
@@ -50,7 +53,8 @@ class ModelInfo:
 class Host:
     """Joins sessions to the engine. `bundles` are served; the first one of each task is its default.
 
-    Made and used on one event loop; the engine must be started before streams connect.
+    Made and used on one event loop; the engine must be started before streams connect. Raises `InvalidRequest` or
+    `BundleError` for a bundle whose task cannot be served.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Host:
     ) -> None:
         self._engine = engine
         self._bundles = tuple(bundles)
+        self._task_makers = {bundle.key: task_maker(bundle.manifest, bundle.folder) for bundle in self._bundles}
         self._settings = settings
         self._registry = registry
         self._metrics = HostMetrics(registry)
@@ -131,7 +136,7 @@ class Host:
     def connect(self) -> Stream:
         """Begin a stream in state OPENING; raises `Draining`."""
         if self._draining:
-            raise Draining("server is shutting down, connect to another one")
+            raise Draining(_DRAINING)
         session = Session(secrets.token_hex(8), self._session_settings)
         limits = self._settings.session
         stream = Stream(
@@ -140,6 +145,7 @@ class Host:
             self._clock,
             admit=self._admit,
             on_end=self._stream_ended,
+            on_lag=lambda mode, lag_s: self._metrics.lag.labels(mode).observe(lag_s),
             room_ms=limits.max_ahead_ms + _LIVE_SLACK_MS,
         )
         self._streams.add(stream)
@@ -148,28 +154,32 @@ class Host:
         return stream
 
     async def drain(self, deadline_s: float) -> None:
-        """Take no new streams, warn the live ones, wait for them, end the rest as `Draining` at the deadline."""
+        """Take no new streams, warn the open ones, wait for them, end the rest as `Draining` at the deadline."""
         self._draining = True
         warning = Warning("draining", f"server shuts down, finish within {deadline_s:g} s")
         for stream in tuple(self._streams):
-            self._on_worker(stream, partial(stream.say, warning))
+            if stream.worker is None:
+                # Nothing is lost with it, and no warning may come before `Ready`.
+                stream.fail(Draining(_DRAINING))
+            else:
+                stream.worker.post(partial(stream.say, warning))
         try:
             await asyncio.wait_for(self.until_empty(), deadline_s)
         except TimeoutError:
             await self._close_all(Draining("server shut down before the stream ended"))
 
     def _admit(self, stream: Stream, config: Config, now: float) -> None:
-        """Choose a worker, take its leases and open the session; raises `StreamerError` and then holds no lease."""
+        """Choose a worker, take its leases and let it open the session; raises `StreamerError` and then holds none."""
         bundle = self._resolve(config.task, config.model)
         manifest = bundle.manifest
         if config.language and manifest.languages and config.language not in manifest.languages:
             raise InvalidRequest(
                 f"model {manifest.name} speaks {', '.join(manifest.languages)}, got language {config.language!r}"
             )
-        task = create_task(manifest, bundle.folder, config.endpointing)
+        task = self._task_makers[bundle.key](config.endpointing)
         worker, leases = self._lease(bundle)
         stream.attach(worker, bundle.key, leases, config, self._dirty[worker])
-        stream.session.open(task, bundle.key, now)
+        worker.post(partial(stream.begin, task, now))
 
     def _lease(self, bundle: Bundle) -> tuple[Worker, tuple[Lease, ...]]:
         worker = self._engine.choose_worker(bundle.key)
@@ -199,7 +209,9 @@ class Host:
 
     def _stream_ended(self, stream: Stream, error: StreamerError | None) -> None:
         """Forget a stream; called on its worker's thread, or on the loop if it was never admitted."""
-        outcome = wire_code(error).name if error else "ok"
+        # A session that is still open although nothing went wrong has lost its client.
+        no_error = "ok" if stream.session.closed else "gone"
+        outcome = wire_code(error).name if error else no_error
         if error is not None and outcome == "internal":
             log.error("stream failed", session=stream.session.session_id, error=str(error))
         assert self._loop is not None
@@ -243,17 +255,16 @@ class Host:
                 if stream.worker is None and now - stream.connected_at > limit_s:
                     stream.fail(StreamTimeout(f"no config within {limit_s:g} s"))
 
-    def _on_worker(self, stream: Stream, action: Callable[[], None]) -> None:
-        if stream.worker is None:
-            action()
-            stream.wake()
-        else:
-            stream.worker.post(action)
-
     async def _close_all(self, error: StreamerError) -> None:
         for stream in tuple(self._streams):
-            self._on_worker(stream, partial(stream.fail, error))
-        await self.until_empty()
+            if stream.worker is None:
+                stream.fail(error)
+            else:
+                stream.worker.post(partial(stream.fail, error))
+        try:
+            await asyncio.wait_for(self.until_empty(), _CLOSE_S)
+        except TimeoutError:
+            log.error("streams did not end", count=len(self._streams))
 
 
 def _wake(streams: tuple[Stream, ...]) -> None:

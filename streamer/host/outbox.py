@@ -14,6 +14,7 @@ class Outbox:
 
     An interim result or a `Flow` that nobody has read yet is replaced by its successor; everything else is kept, in
     order. It cannot grow without bound: `check` reports a client that leaves messages unread for `unread_limit_s`.
+    What replaces a message takes its place and its age, so a reader that is stuck cannot hide behind replacements.
     """
 
     def __init__(self, unread_limit_s: float) -> None:
@@ -26,13 +27,15 @@ class Outbox:
         self._closed = False
 
     def put(self, message: ServerMessage, now: float) -> None:
-        """Append `message`, in place of an unread one that it supersedes."""
+        """Append `message`, or put it in the place of an unread one that it supersedes."""
         with self._lock:
             if self._closed:
                 return
-            if self._messages and _supersedes(message, self._messages[-1][1]):
-                # Keep the older time: replacing interims must not hide a reader that is stuck.
-                now = self._messages.pop()[0]
+            for index in reversed(range(len(self._messages))):
+                put_at, unread = self._messages[index]
+                if _supersedes(message, unread):
+                    self._messages[index] = (put_at, message)
+                    return
             self._messages.append((now, message))
 
     def close(self, error: StreamerError | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from streamer.audio.pcm import bytes_per_sample
 from streamer.errors import ModelFault, StreamerError
 from streamer.host.outbox import Outbox
 from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage
@@ -19,16 +20,17 @@ from streamer.work import Lease, Priority, Result, Row, Step
 
 if TYPE_CHECKING:
     from streamer.engine.worker import Worker
+    from streamer.tasks.base import Task
 
 log = structlog.get_logger()
-
-_BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4}
 
 
 class Stream:
     """A handle for one transport connection. Its methods belong to the event loop that called `Host.connect`.
 
-    Until the config is accepted the session lives on the event loop; from then on only its worker's thread touches it.
+    Until the stream is admitted its session lives on the event loop; from then on only its worker's thread touches it.
+    `admit` takes a config, and either attaches the stream to a worker and posts `begin` to it, or raises. `on_lag` gets
+    the mode and the lag of every step, on the worker's thread.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Stream:
         clock: Callable[[], float],
         admit: Callable[[Stream, Config, float], None],
         on_end: Callable[[Stream, StreamerError | None], None],
+        on_lag: Callable[[str, float], None],
         room_ms: float,
     ) -> None:
         self.session = session
@@ -45,6 +48,7 @@ class Stream:
         self._clock = clock
         self._admit = admit
         self._on_end = on_end
+        self._on_lag = on_lag
         self._room_ms = room_ms
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -119,7 +123,7 @@ class Stream:
     ) -> None:
         """Bind the admitted stream to its worker and its leases; it adds itself to `dirty` when it has news."""
         self._worker, self._bundle, self._leases, self._dirty = worker, bundle, leases, dirty
-        self._bytes_per_second = config.sample_rate * _BYTES_PER_SAMPLE[config.encoding] * config.channels
+        self._bytes_per_second = config.sample_rate * bytes_per_sample(config.encoding) * config.channels
         self._priority = Priority.FILE if config.mode == "file" else Priority.LIVE
 
     @property
@@ -127,18 +131,14 @@ class Stream:
         """The worker that serves the stream; None until it is admitted."""
         return self._worker
 
-    @property
-    def ended(self) -> bool:
-        """Whether the stream has said its last word."""
-        return self._ended
-
     def _open(self, message: ClientMessage, now: float) -> None:
         if self._ended:
             return
         try:
             self.session.receive(message, now)
-            if self.session.config is not None and not self.session.closed:
+            if self.session.config is not None:
                 self._admit(self, self.session.config, now)
+                return
         except StreamerError as error:
             self.fail(error)
             return
@@ -152,6 +152,13 @@ class Stream:
 
     # Worker side
 
+    def begin(self, task: Task, now: float) -> None:
+        """Open the session with `task`, as of `now`; the first thing that its worker does with it."""
+        with self._faults():
+            if not self._ended and not self._aborted:
+                self.session.open(task, self._bundle, now)
+                self.publish()
+
     def _receive(self, message: ClientMessage, now: float) -> None:
         if isinstance(message, Audio):
             self._bytes_received += len(message.data)
@@ -163,9 +170,11 @@ class Stream:
     def _advance(self) -> None:
         """Submit the next step if one is due, and publish what the session has to say."""
         assert self._worker is not None
+        # Read before the flag: whoever aborts sets the flag first, so these are the leases of a stream that lives.
+        leases = self._leases
         step = self.session.next_step(self._clock())
         if step is not None and not self._aborted:
-            row = Row(self._leases, step.inputs, step.start)
+            row = Row(leases, step.inputs, step.start)
             work = Step(self._bundle, step.target, row, self.session.deadline(), self._priority)
             self._worker.submit(work, self._complete)
         self.publish()
@@ -177,6 +186,8 @@ class Stream:
             if result.error is not None:
                 raise result.error
             self.session.complete(result.outputs, self._clock())
+            assert self.session.config is not None
+            self._on_lag(self.session.config.mode, self.session.lag_s)
             self._advance()
 
     def tick(self, now: float) -> None:

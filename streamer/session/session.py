@@ -184,7 +184,7 @@ class Session:
         self._note_activity(now)
         self._lag_s = now - intake.complete_at
         try:
-            transcripts = task.complete(outputs, intake.is_padded)
+            transcripts = task.complete(outputs, intake.is_padded, self._opened_config().interim_results)
         except StreamerError as error:
             self.fail(error)
             raise
@@ -373,8 +373,7 @@ class Session:
     def _say(self, transcripts: Iterable[Transcript]) -> None:
         for transcript in transcripts:
             self._segments += transcript.is_final
-            if transcript.is_final or self._opened_config().interim_results:
-                self._messages.append(self._result(transcript))
+            self._messages.append(self._result(transcript))
 
     def _result(self, transcript: Transcript) -> Result:
         _, intake = self._opened()

@@ -61,8 +61,8 @@ class Task(Protocol):
     def step(self, chunk: Array) -> TaskStep:
         """Turn the next chunk (float32 `[chunk_samples]`) into a step; asked again, it says the same."""
 
-    def complete(self, outputs: Tensors, is_padded: bool = False) -> Sequence[Transcript]:
-        """Take the outputs of the step that is out; return what can be said now.
+    def complete(self, outputs: Tensors, is_padded: bool = False, interims: bool = True) -> Sequence[Transcript]:
+        """Take the outputs of the step that is out; return what can be said now, finals only unless `interims`.
 
         `is_padded` says that the chunk ends in silence that the session made up, which no rule may take for a pause.
         Raises `ModelFault` for outputs that the manifest does not allow.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from streamer.errors import BundleError
@@ -57,17 +56,11 @@ def read_tokens(path: Path) -> Vocabulary:
 
     Raises `BundleError` naming the line that is not of this form or repeats an id.
     """
-    try:
-        return _read(path, path.stat().st_mtime_ns)
-    except OSError as error:
-        raise BundleError(f"cannot read {path.name}: {error.strerror}") from None
-
-
-@lru_cache(maxsize=32)
-def _read(path: Path, _modified_ns: int) -> Vocabulary:
     pieces: dict[int, str] = {}
     try:
         text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BundleError(f"cannot read {path.name}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise BundleError(f"{path.name} is not UTF-8: {error.reason} at byte {error.start}") from None
     # Not splitlines: it would break a line at pieces such as U+2028 and U+0085.

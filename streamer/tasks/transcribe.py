@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamer.bundle.manifest import Manifest
 from streamer.errors import ModelFault
 from streamer.tasks.base import TaskStep, Transcript
 from streamer.tasks.endpoint import Endpoint, Endpointing, find_endpoint
@@ -34,8 +32,8 @@ class Transcribe:
     Rules are looked at once per chunk, so the transcripts do not depend on how the audio was cut into packets.
     """
 
-    def __init__(self, manifest: Manifest, folder: Path, endpointing: Endpointing) -> None:
-        self._recogniser = Recogniser.of(manifest, folder)
+    def __init__(self, recogniser: Recogniser, endpointing: Endpointing) -> None:
+        self._recogniser = recogniser
         self._rules = endpointing
         audio = self._recogniser.audio
         self.sample_rate = self._recogniser.timing.sample_rate
@@ -61,7 +59,7 @@ class Transcribe:
         graph = self._recogniser.graph
         return TaskStep(graph.name, {self._recogniser.audio.input: chunk}, self._start)
 
-    def complete(self, outputs: Tensors, is_padded: bool = False) -> Sequence[Transcript]:
+    def complete(self, outputs: Tensors, is_padded: bool = False, interims: bool = True) -> Sequence[Transcript]:
         """Take the outputs of a step: an interim if the text changed, finals where the segment ends."""
         frames = self._recogniser.frames(outputs, self._frames)
         has_news = self._take(frames)
@@ -70,10 +68,11 @@ class Transcribe:
         self._start = frozenset()
         endpoint = None if is_padded else self._endpoint()
         if endpoint is Endpoint.MAX_SEGMENT:
-            return [*self._cut(), *self._interim()]
+            return [*self._cut(), *(self._interim() if interims else [])]
         if endpoint is not None:
             return self._close(end_of_turn=True)
-        return self._interim() if has_news else []
+        # Spelling a segment costs as much as it is long, so it is not done for nobody.
+        return self._interim() if has_news and interims else []
 
     def finish_segment(self) -> Sequence[Transcript]:
         """Close the open segment and let the next step search anew; returns its final, if it has any words."""

@@ -8,6 +8,10 @@ from typing import Any
 
 from streamer.errors import INTERNAL, WIRE_CODES, ModelFault, Overloaded, StreamerError, WireCode, wire_code
 
+# What a client sent may be part of a message. gRPC carries a message in its trailers, percent-encoded, and clients
+# refuse trailers from 8 KiB on.
+_MOST_CHARACTERS = 500
+
 _KINDS: dict[str, type[StreamerError]] = {
     **{code.name: kind for kind, code in reversed(WIRE_CODES.items())},
     # Several classes are "internal"; a client can tell no more than that the server failed.
@@ -30,7 +34,7 @@ class Failure:
         if not isinstance(error, StreamerError):
             return cls(INTERNAL, "internal error")
         retry = math.ceil(1000 * error.retry_after_s) if isinstance(error, Overloaded) else None
-        return cls(wire_code(error), str(error), retry)
+        return cls(wire_code(error), _cut(str(error)), retry)
 
     @classmethod
     def named(cls, name: Any, message: Any, retry_after_ms: Any = None) -> Failure:
@@ -44,3 +48,7 @@ class Failure:
         if kind is Overloaded and self.retry_after_ms is not None:
             return Overloaded(self.message, self.retry_after_ms / 1000)
         return kind(self.message)
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _MOST_CHARACTERS else message[: _MOST_CHARACTERS - 3] + "..."

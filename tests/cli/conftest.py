@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-import structlog
 from typer.testing import CliRunner, Result
 
 from streamer.cli.main import app
+from tests.restored_logging import restored_logging
 from tests.toys import write_counter_asr
 
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """Commands set up logging for their process; here that is everybody's."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+__all__ = ["restored_logging", "serving", "speech", "streamer", "toys", "write_audio"]
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,23 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pytest
 
+from streamer.cli.formats import Format
+from streamer.cli.inputs import Input
+from streamer.cli.outputs import FolderOutput
+from streamer.cli.source import RawFormat, open_source
+from streamer.cli.transcribe import _for_files
 from streamer.cli.transcript import Transcript
+from streamer.config import Settings
+from streamer.errors import StreamerError
 from tests.cli.conftest import speech, streamer, write_audio
-from tests.toys import counter_expected
+from tests.toys import counter_expected, damage, write_counter_asr
 from tests.toys.counter import CHUNK, PIECES
 
 COMMAND = [sys.executable, "-m", "streamer.cli.main", "transcribe"]
@@ -123,6 +131,16 @@ def test_unwritable_output_fails_alone(tmp_path: Path, serving: list[str]) -> No
     assert (out / "a.txt").read_text() == expected_text(speech(1.0)) + "\n"
 
 
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """What was written before the failure is not left in the folder under another name."""
+    item = Input(tmp_path / "a.wav", Path("a.wav"))
+    (tmp_path / "out" / "a.txt").mkdir(parents=True)
+    output = FolderOutput({item: tmp_path / "out" / "a.txt"}, Format.TEXT)
+    with pytest.raises(StreamerError, match=r"^cannot write .*/out/a\.txt: is a directory$"):
+        output.done(item, Transcript("a.wav", 1.0, "m", ()))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
+
+
 def test_nothing_found(tmp_path: Path, serving: list[str]) -> None:
     """A folder without audio is an error."""
     result = streamer("transcribe", tmp_path, *serving)
@@ -135,6 +153,29 @@ def test_unknown_model(tmp_path: Path, toys: Path) -> None:
     result = streamer("transcribe", write_audio(tmp_path / "a.wav"), "--bundle-path", toys, "--model", "none")
     assert result.exit_code == 1
     assert result.stderr.startswith("streamer: unknown bundle 'none', expected one of ")
+
+
+STEP = "bundle counter-asr: graph step: "
+
+
+@pytest.mark.parametrize("command", ["transcribe", "serve"])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (damage.wrong_hash, "bundle counter-asr: asset: sha256 of tokens.txt: expected "),
+        (damage.missing_output, STEP + "expected output tokens, got only total_out, last_out, ids, logp\n"),
+        (damage.wrong_shape, STEP + "input pcm: expected shape [free, 160], got [free, 320]\n"),
+    ],
+)
+def test_a_damaged_model_serves_nobody(
+    tmp_path: Path, command: str, harm: Callable[[Path], None], message: str
+) -> None:
+    """It is refused before any file is read or any port is open, with what is wrong where."""
+    harm(write_counter_asr(tmp_path))
+    paths = [write_audio(tmp_path / "a.wav")] if command == "transcribe" else ["--grpc-port", 0, "--http-port", 0]
+    result = streamer(command, *paths, "--bundle-path", tmp_path, "--model", "counter-asr")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("streamer: " + message)
 
 
 def test_language_that_the_model_lacks(tmp_path: Path, serving: list[str]) -> None:
@@ -169,6 +210,47 @@ def test_standard_input(serving: list[str], encoding: str) -> None:
     command = [*COMMAND, "-", "--encoding", encoding, "--rate", "16000", "-q", *serving]
     found = subprocess.run(command, input=data, capture_output=True, check=True)
     assert found.stdout.decode() == expected_text(pcm) + "\n"
+
+
+def test_standard_input_that_cannot_be_read(serving: list[str]) -> None:
+    """A read that fails, here of a terminal that nobody holds, fails the input at once with its reason."""
+    command = [*COMMAND, "-", "--encoding", "pcm_s16le", "--rate", "16000", "-q", *serving]
+    ours, theirs = pty.openpty()
+    os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        found = subprocess.run(command, stdin=terminal, capture_output=True, check=False, timeout=30)
+    assert (found.returncode, found.stderr.decode()) == (1, "streamer: -: cannot read: input/output error\n")
+
+
+def test_standard_input_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that another program has set not to wait would look empty while nothing has come yet."""
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    with os.fdopen(ours, "rb") as pipe, os.fdopen(theirs, "wb"):
+        monkeypatch.setattr(sys, "stdin", pipe)
+        open_source(Input(None, Path("stdin")), RawFormat("pcm_s16le", 16000))
+        assert os.get_blocking(ours)
+
+
+def test_a_pipe_among_files_fails_alone(tmp_path: Path, serving: list[str]) -> None:
+    """A path that cannot be sought in, such as that of a pipe, is refused; the good file is transcribed."""
+    good, pipe = write_audio(tmp_path / "good.wav"), tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    # With a writer there, opening it to read does not wait for one.
+    writer = os.open(pipe, os.O_RDWR)
+    try:
+        result = streamer("transcribe", good, pipe, *serving, "-f", "jsonl", "-q")
+    finally:
+        os.close(writer)
+    assert result.exit_code == 1
+    assert [json.loads(line)["file"] for line in result.stdout.splitlines()] == [str(good)]
+    assert result.stderr == f"streamer: {pipe}: cannot open pipe.wav: expected a file, got a pipe\n"
+
+
+def test_output_may_be_read_slowly() -> None:
+    """Text that waits in a pipe, as for a pager, ends no stream: nobody is kept waiting by it but the reader."""
+    session = _for_files(Settings(), 1).session
+    assert min(session.idle_timeout_ms, session.unread_limit_ms) == 24 * 3600 * 1000
 
 
 def test_progress_on_a_terminal(tmp_path: Path, serving: list[str]) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
 from streamer.bundle.loader import load_bundle
-from streamer.client import ClientStream, connect
+from streamer.client import ClientStream, connect, grpc, websocket
+from streamer.client.stream import Transport
 from streamer.config import Settings
 from streamer.engine.engine import Engine
 from streamer.engine.settings import EngineSettings
@@ -27,6 +29,10 @@ class Connect(Protocol):
     def __call__(self, config: Config) -> AbstractAsyncContextManager[ClientStream]: ...
 
 
+class Dial(Protocol):
+    def __call__(self) -> AbstractAsyncContextManager[Transport]: ...
+
+
 @dataclass
 class Served:
     """A server under test."""
@@ -35,6 +41,8 @@ class Served:
     gateway: Gateway
     addresses: Addresses
     connect: Connect
+    dial: Dial
+    """A connection that has said nothing yet."""
 
 
 @asynccontextmanager
@@ -49,7 +57,8 @@ async def serving(folder: Path, transport: str, max_streams: int = 16, **setting
     gateway = Gateway(host, chosen)
     try:
         addresses = await gateway.start()
-        yield Served(host, gateway, addresses, _connector(host, addresses, transport))
+        dial = partial(_dial, host, addresses, transport)
+        yield Served(host, gateway, addresses, _connector(host, addresses, transport), dial)
     finally:
         await gateway.stop()
         await host.stop()
@@ -78,6 +87,20 @@ class _InProcess:
 
     async def close(self) -> None:
         self._stream.abort()
+
+
+@asynccontextmanager
+async def _dial(host: Host, addresses: Addresses, transport: str) -> AsyncIterator[Transport]:
+    if transport == "grpc":
+        connection: Transport = await grpc.open_transport(addresses.grpc)
+    elif transport == "websocket":
+        connection = await websocket.open_transport(addresses.websocket)
+    else:
+        connection = _InProcess(host.connect())
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

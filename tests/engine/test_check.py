@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamer.engine.check import check_bundle
-from tests.toys import damage, write_counter_asr, write_speaker, write_wrong_order
+from tests.toys import damage, edit_manifest, write_counter_asr, write_speaker, write_wrong_order
 
 
 def test_a_sound_bundle_passes(tmp_path: Path) -> None:
@@ -15,9 +15,19 @@ def test_a_sound_bundle_passes(tmp_path: Path) -> None:
     assert str(report).splitlines() == [
         "bundle counter-asr@1.0.0",
         "ok   files and signatures: 1 graphs match the manifest",
+        "ok   task: roles, parameters and assets are those of transcribe",
         "ok   starts forget the slot's past: outputs and arenas agree on random input",
         "ok   state is updated in place: outputs and arenas agree on random input",
         "ok   state memory: 16 bytes per stream",
+    ]
+
+
+def test_a_task_that_cannot_be_served_fails(tmp_path: Path) -> None:
+    """What would stop a server from starting is found before."""
+    folder = write_counter_asr(tmp_path)
+    edit_manifest(folder, lambda manifest: manifest["task"]["parameters"].pop("blank_id"))
+    assert [(check.name, check.detail) for check in check_bundle(folder).checks if not check.ok] == [
+        ("task", "bundle counter-asr: task transcribe needs the parameter blank_id")
     ]
 
 

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from streamer.engine.engine import Engine
 from streamer.engine.settings import EngineSettings
+from streamer.engine.worker import Worker
 from streamer.errors import Overloaded, UnknownBundle
 from streamer.work import Result, Row, Step
 from tests.engine.conftest import Toys
@@ -46,15 +47,28 @@ def test_workers_default_to_the_cores_of_the_process(toy: Toys) -> None:
 def test_the_emptiest_worker_is_chosen(toy: Toys) -> None:
     """New streams go where most slots are free, until all are taken."""
     engine = _prepared(toy, workers=2, max_streams=4)
-    chosen = []
-    for _ in range(4):
-        worker = engine.choose_worker(COUNTER)
-        worker.lease(COUNTER, "stream")
-        chosen.append(worker.index)
-    assert chosen == [0, 1, 0, 1]
+    assert [_leased(engine) for _ in range(4)] == [0, 1, 0, 1]
     with pytest.raises(Overloaded) as caught:
         engine.choose_worker(COUNTER)
     assert str(caught.value) == "all slots of counter-asr@1.0.0 are taken, try again later"
+
+
+def test_a_worker_that_fails_gets_no_new_streams(toy: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its free slots attract nobody while another worker is well; with none well there is nothing to choose."""
+    engine = _prepared(toy, workers=2, max_streams=4)
+    well = {1}
+    monkeypatch.setattr(Worker, "healthy", property(lambda worker: worker.index in well))
+    assert [_leased(engine) for _ in range(2)] == [1, 1]
+    with pytest.raises(Overloaded, match=r"^all slots of counter-asr@1\.0\.0 are taken, try again later$"):
+        engine.choose_worker(COUNTER)
+    well.clear()
+    assert _leased(engine) == 0
+
+
+def _leased(engine: Engine) -> int:
+    worker = engine.choose_worker(COUNTER)
+    worker.lease(COUNTER, "stream")
+    return worker.index
 
 
 def test_an_unserved_bundle_lists_the_served_ones(toy: Toys) -> None:

@@ -17,12 +17,12 @@ from streamer.bundle.loader import load_bundle
 from streamer.config import SessionSection, Settings
 from streamer.engine.engine import Engine
 from streamer.engine.settings import EngineSettings
-from streamer.errors import Draining, ModelFault, Overloaded, StreamTimeout
+from streamer.errors import BundleError, Draining, ModelFault, Overloaded, StreamTimeout
 from streamer.host import Host, ModelInfo, Stream
 from streamer.session.messages import Audio, Config, Done, End, KeepAlive, Ready, ServerMessage, Warning
 from streamer.session.session import Session
 from tests.gateway.serving import with_loop
-from tests.toys import write_counter_asr
+from tests.toys import edit_manifest, write_counter_asr
 
 CONFIG = Config("pcm_s16le", 16000, 1)
 
@@ -220,3 +220,30 @@ async def test_lag_and_outcomes_are_measured(tmp_path: Path) -> None:
     assert 'streamer_lag_seconds_count{mode="live"} 6.0' in lines
     assert 'streamer_streams_total{outcome="ok"} 1.0' in lines
     assert 'streamer_streams_total{outcome="gone"} 1.0' in lines
+
+
+@with_loop
+async def test_a_bundle_that_cannot_be_served_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A recogniser without its role of tokens would fail every stream, so no host is made of it."""
+    folder = write_counter_asr(tmp_path)
+    edit_manifest(folder, lambda manifest: manifest["task"]["roles"].pop("token_ids"))
+    bundle = load_bundle(folder)
+    registry = CollectorRegistry()
+    with pytest.raises(BundleError, match=r"^bundle counter-asr: task transcribe needs the role token_ids$"):
+        Host(Engine([bundle], registry=registry), [bundle], Settings(), registry)
+
+
+@with_loop
+async def test_a_worker_that_is_stuck_does_not_keep_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model call that never returns is left behind by the drain and by the stop."""
+    monkeypatch.setattr("streamer.host.host._CLOSE_S", 0.01)
+    monkeypatch.setattr("streamer.engine.worker._JOIN_S", 0.01)
+    stuck = threading.Event()
+    try:
+        async with asyncio.timeout(10), hosting(tmp_path) as host:
+            await opened(host)
+            host.workers[0].post(lambda: stuck.wait() and None)
+            await host.drain(0.0)
+            assert host.open_streams == 1
+    finally:
+        stuck.set()

@@ -11,6 +11,7 @@ import numpy as np
 from streamer.audio.pcm import encode
 from streamer.session.messages import Audio, ClientMessage, Config, Flow, Result, ServerMessage
 from streamer.session.session import Session, SessionSettings
+from streamer.tasks.recogniser import Recogniser
 from streamer.tasks.transcribe import Transcribe
 from tests.tasks import toy
 
@@ -32,7 +33,7 @@ class Driver:
     def task(self) -> Transcribe:
         config = self.session.config
         assert config is not None
-        return Transcribe(toy.parsed(toy.manifest()), self.folder, config.endpointing)
+        return Transcribe(Recogniser.of(toy.parsed(toy.manifest()), self.folder), config.endpointing)
 
     def send(self, message: ClientMessage, now: float | None = None, run: bool = True) -> None:
         self.now = self.now if now is None else now

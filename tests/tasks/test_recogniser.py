@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from streamer.errors import BundleError, InvalidRequest, ModelFault
+from streamer.tasks.endpoint import Endpointing
 from streamer.tasks.recogniser import Recogniser
-from streamer.tasks.registry import create_task
+from streamer.tasks.registry import task_maker
 from streamer.tasks.transcribe import Transcribe
 from tests.tasks import toy
 
@@ -146,6 +147,17 @@ def test_refuses_bad_outputs(tmp_path: Path, made: dict[str, np.ndarray], messag
 def test_registry(tmp_path: Path) -> None:
     """The kind of the bundle chooses the host loop; other kinds are not served."""
     toy.write_tokens(tmp_path)
-    assert isinstance(create_task(toy.parsed(toy.manifest()), tmp_path), Transcribe)
+    assert isinstance(task_maker(toy.parsed(toy.manifest()), tmp_path)(Endpointing()), Transcribe)
     with pytest.raises(InvalidRequest, match=r"^expected a model for transcribe, toy is for codec$"):
-        create_task(toy.parsed(toy.manifest(kind="codec")), tmp_path)
+        task_maker(toy.parsed(toy.manifest(kind="codec")), tmp_path)
+
+
+def test_streams_do_not_read_the_disk(tmp_path: Path) -> None:
+    """A folder that is replaced under a running server changes no text of it."""
+    toy.write_tokens(tmp_path)
+    make = task_maker(toy.parsed(toy.manifest()), tmp_path)
+    (tmp_path / "tokens.txt").unlink()
+    task = make(Endpointing())
+    ids = np.array([toy.IDS["\u2581a"], 0, 0, 0, 0])
+    task.complete({"ids": ids, "logp": np.zeros(5, np.float32)})
+    assert [transcript.text for transcript in task.finish_segment()] == ["a"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -67,14 +66,3 @@ def test_refuses_unreadable_files(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe 0\n")
     with pytest.raises(BundleError, match=r"^tokens.txt is not UTF-8: invalid start byte at byte 0$"):
         read_tokens(path)
-
-
-def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
-    """The cache knows a file by its time."""
-    path = tmp_path / "tokens.txt"
-    path.write_text("a 0\n")
-    first = read_tokens(path)
-    assert read_tokens(path) is first
-    path.write_text("b 0\n")
-    os.utime(path, ns=(1, 1))
-    assert read_tokens(path).pieces == ("b",)

@@ -12,7 +12,9 @@ import pytest
 from streamer.errors import ModelFault
 from streamer.tasks.base import Transcript
 from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.recogniser import Recogniser
 from streamer.tasks.transcribe import Transcribe
+from streamer.tasks.words import Spelling, spell
 from tests.tasks import toy
 
 FRAMES = 5
@@ -26,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def transcribe(folder: Path, **rules: Any) -> Transcribe:
-    return Transcribe(toy.parsed(toy.manifest()), folder, Endpointing(**rules))
+    return Transcribe(Recogniser.of(toy.parsed(toy.manifest()), folder), Endpointing(**rules))
 
 
 def outputs(*pieces: str, logp: float = -0.1) -> dict[str, np.ndarray]:
@@ -72,12 +74,28 @@ def test_steps_start_groups(folder: Path) -> None:
     assert task.step(chunk).start == {"search"}
 
 
+def test_interims_that_nobody_wants_cost_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words are spelt once, for the final, so a long segment costs no more per step than a short one."""
+    spelt = []
+
+    def counting(*arguments: Any) -> list[Spelling]:
+        spelt.append(arguments)
+        return spell(*arguments)
+
+    monkeypatch.setattr("streamer.tasks.transcribe.spell", counting)
+    task = transcribe(folder)
+    assert [task.complete(outputs("▁a"), interims=False) for _ in range(10)] == [[]] * 10
+    assert spelt == []
+    assert brief(list(task.finish_segment())) == [(0, 0, " ".join("a" * 10), True)]
+    assert len(spelt) == 1
+
+
 def test_a_bundle_without_search(folder: Path) -> None:
     """A bundle with other groups starts nothing at an endpoint."""
     data = toy.manifest()
     data["states"][1]["group"] = "encoder"
     data["graphs"][0]["groups"] = ["encoder"]
-    task = Transcribe(toy.parsed(data), folder, Endpointing())
+    task = Transcribe(Recogniser.of(toy.parsed(data), folder), Endpointing())
     feed(task, ["▁a"])
     task.finish_segment()
     assert task.step(np.zeros(toy.CHUNK, np.float32)).start == frozenset()

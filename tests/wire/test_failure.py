@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.errors import INTERNAL, WIRE_CODES, BundleError, ModelFault, Overloaded, StreamerError
+from streamer.errors import INTERNAL, WIRE_CODES, BundleError, InvalidRequest, ModelFault, Overloaded, StreamerError
 from streamer.wire.failure import Failure
 
 
@@ -37,3 +37,9 @@ def test_a_class_without_a_row_is_internal():
 def test_unknown_names_are_internal(name, retry):
     """A newer server may use codes that this client does not know."""
     assert Failure.named(name, "text", retry) == Failure(INTERNAL, "text")
+
+
+def test_a_message_is_cut_to_what_every_transport_carries():
+    """gRPC has little room for it, and a client needs no more of its own text than to know it again."""
+    assert Failure.of(InvalidRequest("x" * 500)).message == "x" * 500
+    assert Failure.of(InvalidRequest("x" * 501)).message == "x" * 497 + "..."
