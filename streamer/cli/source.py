@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from streamer.audio.files import AudioFile, open_audio, read_pcm
 from streamer.audio.pcm import bytes_per_sample, check_format
 from streamer.cli.inputs import Input
+from streamer.errors import InvalidRequest
 
 # Short enough for any frame limit that is not meant to refuse speech, and for text to follow a live pipe closely.
 _FRAME_S = 0.1
@@ -62,6 +63,8 @@ def _frames(audio: AudioFile) -> Generator[bytes, None, None]:
 
 def _standard_input(raw: RawFormat) -> Source:
     check_format(raw.encoding, raw.rate, 1)
+    if sys.stdin is None:
+        raise InvalidRequest("standard input is closed")
     # Unbuffered: a thread that waits in a buffered read holds a lock that the exiting interpreter wants.
     pipe = io.FileIO(sys.stdin.fileno(), closefd=False)
     # Whoever made the pipe may have set it not to wait; a read would then find nothing, which means the end.

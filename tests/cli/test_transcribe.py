@@ -22,7 +22,7 @@ from streamer.cli.source import RawFormat, open_source
 from streamer.cli.transcribe import _for_files
 from streamer.cli.transcript import Transcript
 from streamer.config import Settings
-from streamer.errors import StreamerError
+from streamer.errors import InvalidRequest, StreamerError
 from tests.cli.conftest import speech, streamer, write_audio
 from tests.toys import counter_expected, damage, write_counter_asr
 from tests.toys.counter import CHUNK, PIECES
@@ -220,6 +220,13 @@ def test_standard_input_that_cannot_be_read(serving: list[str]) -> None:
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         found = subprocess.run(command, stdin=terminal, capture_output=True, check=False, timeout=30)
     assert (found.returncode, found.stderr.decode()) == (1, "streamer: -: cannot read: input/output error\n")
+
+
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command started without standard input says so."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InvalidRequest, match="^standard input is closed$"):
+        open_source(Input(None, Path("stdin")), RawFormat("pcm_s16le", 16000))
 
 
 def test_standard_input_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
