@@ -168,7 +168,8 @@ class TaskSpec(_Part):
 class Manifest(_Part):
     """A whole bundle. Cross-references are checked here; files and graphs are checked by the loader.
 
-    `receptive_field_samples` is how far back an output can depend on input; null means without bound.
+    `receptive_field_samples` is how far back an output can depend on input, other than through what a search has said
+    since its group started; null means without bound.
     """
 
     format: Literal["streamer-bundle"] = "streamer-bundle"

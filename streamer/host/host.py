@@ -178,7 +178,8 @@ class Host:
             )
         task = self._task_makers[bundle.key](config.endpointing)
         worker, leases = self._lease(bundle)
-        stream.attach(worker, bundle.key, leases, config, self._dirty[worker])
+        chunk_ms = 1000 * task.chunk_samples / task.sample_rate
+        stream.attach(worker, bundle.key, leases, config, self._dirty[worker], chunk_ms)
         worker.post(partial(stream.begin, task, now))
 
     def _lease(self, bundle: Bundle) -> tuple[Worker, tuple[Lease, ...]]:

@@ -119,9 +119,19 @@ class Stream:
             self._room.set()
 
     def attach(
-        self, worker: Worker, bundle: str, leases: tuple[Lease, ...], config: Config, dirty: set[Stream]
+        self,
+        worker: Worker,
+        bundle: str,
+        leases: tuple[Lease, ...],
+        config: Config,
+        dirty: set[Stream],
+        chunk_ms: float,
     ) -> None:
-        """Bind the admitted stream to its worker and its leases; it adds itself to `dirty` when it has news."""
+        """Bind the admitted stream to its worker and its leases; it adds itself to `dirty` when it has news.
+
+        The room is what may wait beyond the chunk of `chunk_ms` that is being collected, however long chunks are.
+        """
+        self._room_ms += chunk_ms
         self._worker, self._bundle, self._leases, self._dirty = worker, bundle, leases, dirty
         self._bytes_per_second = config.sample_rate * bytes_per_sample(config.encoding) * config.channels
         self._priority = Priority.FILE if config.mode == "file" else Priority.LIVE

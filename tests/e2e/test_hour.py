@@ -103,5 +103,6 @@ def test_an_hour_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     last = words_between(hour.words, (count - 1) * len(sound), count * len(sound))
     assert len(second) > 10
     assert last == second
+    assert hour.memory[0] > 0
     assert max(hour.memory[1:]) - hour.memory[0] < 8
     assert max(lags[1:]) < 1.5 * lags[0] + 20

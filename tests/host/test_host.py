@@ -118,6 +118,19 @@ async def test_an_idle_stream_times_out_and_keep_alive_prevents_it(tmp_path: Pat
 
 
 @with_loop
+async def test_a_chunk_longer_than_the_room_is_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-pressure never waits for a step that waits for the rest of its chunk."""
+    monkeypatch.setattr("streamer.host.host._LIVE_SLACK_MS", 0.0)
+    async with hosting(tmp_path, max_ahead_ms=1) as host:
+        stream = host.connect()
+        await stream.send(dataclasses.replace(CONFIG, mode="file"))
+        for _ in range(10):
+            await stream.send(Audio(bytes(320)))
+        await stream.send(End())
+        assert (await rest(stream))[-1] == Done(1600, 0)
+
+
+@with_loop
 async def test_drain_warns_waits_and_closes_the_door(tmp_path: Path) -> None:
     """Live streams are warned and may finish; new ones are refused."""
     async with hosting(tmp_path) as host:

@@ -11,10 +11,12 @@ pytestmark = pytest.mark.train
 
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
+import onnx  # noqa: E402
+
 from models.common.onnx_export import order_writers  # noqa: E402
 from models.common.parity import Chunks, EngineRun, first_change, largest_difference, torch_alone  # noqa: E402
 from models.transducer.config import Config  # noqa: E402
-from models.transducer.export import export_bundle, load_bundle_weights, step_graph  # noqa: E402
+from models.transducer.export import export_bundle, load_bundle_weights, receptive_field, step_graph  # noqa: E402
 from models.transducer.model import Transducer  # noqa: E402
 from tests.models.toy_text import toy_pieces  # noqa: E402
 
@@ -101,10 +103,59 @@ def test_a_sample_changes_nothing_before_its_chunk(model: Transducer) -> None:
     assert first_change(lambda steps: torch_alone(graph, steps), chunks, changed, "token_logp") == 2
 
 
-def test_the_exporter_orders_writers_after_readers(bundle: Path) -> None:
-    """Every reader of an arena is an ancestor of its writer, so ordering again adds no node."""
-    import onnx
+def hazard(scatter: str = "ScatterND") -> onnx.ModelProto:
+    """A graph that reads and writes an arena in no fixed order: what is written does not depend on what is read."""
+    nodes = [
+        onnx.helper.make_node(scatter, ["arena", "index", "rows"], ["arena_out"]),
+        onnx.helper.make_node("Gather", ["arena", "slots"], ["seen"]),
+    ]
+    return onnx.helper.make_model(onnx.helper.make_graph(nodes, "hazard", [], []))
 
+
+def ancestors(model: onnx.ModelProto, output: str) -> set[str]:
+    """Every tensor that `output` is computed from."""
+    inputs = {name: list(node.input) for node in model.graph.node for name in node.output}
+    found: set[str] = set()
+    todo = [output]
+    while todo:
+        for name in inputs.get(todo.pop(), []):
+            if name not in found:
+                found.add(name)
+                todo.append(name)
+    return found
+
+
+def test_a_writer_is_made_to_wait_for_a_reader() -> None:
+    """Without the order the arena could be overwritten before it is read."""
+    model = hazard()
+    assert "seen" not in ancestors(model, "arena_out")
+    order_writers(model, ["arena"])
+    assert "seen" in ancestors(model, "arena_out")
+    names = [node.output[0] for node in model.graph.node]
+    assert names.index("seen") < names.index("arena_out")
+
+
+def test_a_state_that_is_not_scattered_is_refused() -> None:
+    """Nothing else can be updated in place."""
+    with pytest.raises(ValueError, match="^state arena: expected ScatterND on the arena itself, got Gather$"):
+        order_writers(hazard("Gather"), ["arena"])
+
+
+def test_the_receptive_field_is_a_bound(model: Transducer) -> None:
+    """Encoder frames beyond the declared field do not feel a change; frames inside it do."""
+    frame_samples = model.chunk_samples // model.config.chunk
+    reach = -(-receptive_field(model.config) // frame_samples)
+    samples = torch.from_numpy(sound(np.random.default_rng(SEED), (reach + 40) * frame_samples))[None]
+    changed = samples.clone()
+    changed[:, : model.chunk_samples] = 0
+    with torch.no_grad():
+        same = (model.encoder(model.log_mel(samples)) == model.encoder(model.log_mel(changed))).all(-1)[0]
+    assert not same[: model.config.chunk].any()
+    assert same[reach + model.config.chunk :].all()
+
+
+def test_the_exporter_orders_writers_after_readers(bundle: Path) -> None:
+    """Every reader of an arena in the bundle is an ancestor of its writer, so ordering again adds no node."""
     onnx_model = onnx.load(bundle / "step.onnx")
     before = len(onnx_model.graph.node)
     names = [
