@@ -22,8 +22,26 @@ _ROUND = 4  # lengths are padded to a multiple of this
 _TAIL = 2  # valid frames of silence after the speech, in which a late last word may come out
 _MAX_LEAD = 16  # log-mel rows of silence before the speech
 _LONGEST = 2000  # log-mel rows
-_EASY, _EASY_LONGEST = 0.06, 500  # share of the run with short clips only, and what is short, in log-mel rows
-_ALL_ALTERED = 0.6  # share of the run at which every clip is augmented, after a linear rise from none
+_EASY_LONGEST = 500  # log-mel rows of a clip that is short
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """What a run from nothing needs at its start, as shares of the run.
+
+    `easy`: short clips only; `all_altered`: when every clip is augmented, after a linear rise from none; `ctc_alone`:
+    CTC shapes the encoder before the transducer, which learns alignments slowly from nothing; `spelling`: a CTC head
+    over letters helps, which only the start needs and which costs a tenth of the time.
+    """
+
+    easy: float = 0.06
+    all_altered: float = 0.6
+    ctc_alone: float = 0.06
+    spelling: float = 0.1
+
+
+# A run from trained weights goes straight to the full task.
+CONTINUED = Curriculum(0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -104,8 +122,10 @@ class Batches:
     """
 
     def __init__(
-        self, folder: Path, pieces: Pieces, progress: Callable[[], float], seconds: float = 16.0, seed: int = 0
-    ) -> None:
+        self, folder: Path, pieces: Pieces, progress: Callable[[], float], seconds: float = 16.0, seed: int = 0,
+        curriculum: Curriculum = Curriculum(),
+    ) -> None:  # fmt: skip
+        self._curriculum = curriculum
         self._folder, self._pieces = folder, pieces
         self._progress, self._seconds = progress, seconds
         self._rng = np.random.default_rng(seed)
@@ -146,7 +166,7 @@ class Batches:
         return self._streams[min(kinds, key=lambda k: self._streams[k].seconds / _SHARES[k])].draw()
 
     def _easy(self) -> bool:
-        return self._progress() < _EASY
+        return self._progress() < self._curriculum.easy
 
     def _batch_size(self, frames: int) -> int:
         seconds = self._seconds * (1 if self._progress() < 2 / 3 else 2)
@@ -170,7 +190,7 @@ class Batches:
         # A random lead moves the words against the grid of chunks.
         lead = np.full((self._rng.integers(_MAX_LEAD), MELS), np.log(FLOOR), np.float32)
         rows = np.concatenate([lead, clip.load()])
-        if self._rng.random() > self._progress() / _ALL_ALTERED:
+        if self._rng.random() * self._curriculum.all_altered > self._progress():
             return rows
         return augment(rows, self._noise(), self._augmentation, self._rng)
 

@@ -20,7 +20,7 @@ OTHER_WEIGHTS = "other_weights.npz"
 # Where `SlottedGraph` and `TransducerStep` put the model.
 _PREFIX = "step.model."
 # What the front end computes for itself.
-_CONSTANTS = "log_mel."
+_CONSTANTS = ("log_mel.", "encoder.subsampling.mean")
 FRAME_SAMPLES = SUBSAMPLING * HOP
 CARD = Path(__file__).with_name("README.md")
 _REFERENCE_STEPS = 6
@@ -38,8 +38,8 @@ class TransducerStep(torch.nn.Module):
     def forward(self, inputs: Rows, state: Rows) -> tuple[Rows, Mapping[str, Update]]:
         """Take `pcm` f32[B, chunk_samples] and the rows of `states(config)`."""
         model = self.model
-        log_mel, samples = model.log_mel.step(inputs["pcm"], state["samples"])
         before = EncoderState(*(state[name] for name in EncoderState._fields))
+        log_mel, samples = model.log_mel.step(inputs["pcm"], state["samples"], before.frame == 0)
         frames, after, keys, values = model.encoder.step(log_mel, before)
         ids, scores, context = model.search(model.enter(frames), _started(state["context"]))
         chunk, left = model.config.chunk, model.config.left
@@ -122,7 +122,7 @@ def _write_other_weights(model: Transducer, folder: Path) -> None:
 def receptive_field(config: Config) -> int:
     """How many samples back an encoder output can depend on: the rings and convolutions of all layers, summed."""
     frames = config.layers * (config.left + config.chunk - 1 + config.kernel - 1)
-    # Three 3-wide convolutions of stride 2 reach 1 + 2 + 4 log-mel rows back, and the window 240 samples.
+    # Three 3-wide convolutions of stride 2 reach 1 + 2 + 4 log-mel rows back, and the first of these rows.
     return frames * FRAME_SAMPLES + 7 * HOP + CARRY
 
 

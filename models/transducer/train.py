@@ -12,16 +12,12 @@ from torch.nn import functional
 from models.common.text import BLANK, Pieces
 from models.common.training import Schedule, Settings, Trainer
 from models.transducer.config import Config
-from models.transducer.data import Batch, Batches
+from models.transducer.data import CONTINUED, Batch, Batches, Curriculum
 from models.transducer.export import load_bundle_weights
 from models.transducer.loss import band_cells, band_starts, transducer_loss
 from models.transducer.model import LETTERS_PER_FRAME, Transducer
 from models.transducer.validation import dev_clips, report
 
-# Share of the budget in which CTC alone shapes the encoder: the transducer learns alignments slowly from nothing.
-_CTC_ALONE = 0.06
-# Share of the budget with a CTC head over letters, which only the start needs and which costs a tenth of the time.
-_SPELLING = 0.1
 _CTC_WEIGHT = 0.3
 # Label positions for which the joiner is evaluated at each frame.
 _BAND = 16
@@ -34,18 +30,19 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     pieces = Pieces(arguments.features / "pieces.model")
-    config = Config(vocabulary=len(pieces))
+    config = Config(vocabulary=len(pieces), dropout=arguments.dropout)
     model = Transducer(config)
     if arguments.init:
         model.load_state_dict(initial_weights(arguments.init))
+    curriculum = CONTINUED if arguments.init else Curriculum()
     schedule = Schedule(60 * arguments.budget_minutes, peak=arguments.rate)
     settings = Settings(schedule, arguments.out, arguments.device)
     trainer = Trainer(model, settings, asdict(config))
     batches = Batches(
-        arguments.features, pieces, lambda: trainer.fraction, arguments.batch, seed=trainer.progress.updates
+        arguments.features, pieces, lambda: trainer.fraction, arguments.batch, trainer.progress.updates, curriculum
     )
     evaluate = partial(_evaluate, Transducer(config), pieces, arguments.features)
-    trainer.run(iter(batches), partial(_loss, trainer), evaluate)
+    trainer.run(iter(batches), partial(_loss, trainer, curriculum), evaluate)
 
 
 def _parse() -> argparse.Namespace:
@@ -55,6 +52,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--budget-minutes", type=float, default=105.0, help="training time over all restarts")
     parser.add_argument("--batch", type=float, default=16.0, help="seconds of audio; doubled in the last third")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--dropout", type=float, default=0.1, help="of each residual branch")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -69,7 +67,7 @@ def initial_weights(source: Path) -> dict[str, Tensor]:
     return torch.load(source, weights_only=True, map_location="cpu")["average"]
 
 
-def _loss(trainer: Trainer, batch: Batch) -> tuple[Tensor, dict[str, float], float]:
+def _loss(trainer: Trainer, curriculum: Curriculum, batch: Batch) -> tuple[Tensor, dict[str, float], float]:
     """Losses per label: the CTC heads alone at first, then the transducer with them at its side."""
     model, batch = trainer.model, batch.to(trainer.settings.device)
     labels = batch.lengths.sum()
@@ -77,10 +75,10 @@ def _loss(trainer: Trainer, batch: Batch) -> tuple[Tensor, dict[str, float], flo
     log_probs = model.ctc(frames).float().log_softmax(-1)
     ctc = _ctc_loss(log_probs, batch) / labels
     total, parts = _CTC_WEIGHT * ctc, {"ctc": ctc.item()}
-    if trainer.fraction < _SPELLING:
+    if trainer.fraction < curriculum.spelling:
         spelling = _spelling_loss(model.spell(frames).float().log_softmax(-1), batch) / labels
         total, parts = total + _CTC_WEIGHT * spelling, {**parts, "spelling": spelling.item()}
-    if trainer.fraction >= _CTC_ALONE:
+    if trainer.fraction >= curriculum.ctc_alone:
         transducer = _transducer_loss(model, frames, log_probs, batch) / labels
         total, parts = total + transducer, {"transducer": transducer.item(), **parts}
     return total, parts, batch.audio_s
