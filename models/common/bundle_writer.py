@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,20 @@ def state_entry(state: StateSpec) -> dict[str, Any]:
 
 
 def write_graph(
-    folder: Path, name: str, graph: SlottedGraph, inputs: Sequence[Tensor], extra: Mapping[str, Any]
+    folder: Path,
+    name: str,
+    graph: SlottedGraph,
+    inputs: Sequence[Tensor],
+    extra: Mapping[str, Any],
+    taps: Sequence[str] = (),
+    free: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Export `graph` to `folder/name.onnx` and return its manifest entry; `inputs` are example rows `[B, *dims]`."""
+    """Export `graph` to `folder/name.onnx` and return its manifest entry; `inputs` are example rows `[B, *dims]`.
+
+    `taps` and `free` as in `export_graph`; every output of a graph with free inputs has the same free length first.
+    """
     path = folder / f"{name}.onnx"
-    export_graph(graph, inputs, path)
+    export_graph(graph, inputs, path, taps, free)
     states = [state.name for state in graph.states]
     with torch.no_grad():
         outputs = run_rows(graph, inputs, [True] * inputs[0].shape[0])
@@ -48,8 +57,8 @@ def write_graph(
         "file": path.name,
         "sha256": sha256(path),
         "opset": OPSET,
-        "inputs": [_tensor(*pair) for pair in zip(graph.inputs, inputs, strict=True)],
-        "outputs": [_tensor(*pair) for pair in zip(graph.outputs, outputs, strict=True)],
+        "inputs": [_tensor(key, row, key in free) for key, row in zip(graph.inputs, inputs, strict=True)],
+        "outputs": [_tensor(key, row, bool(free)) for key, row in zip(graph.outputs, outputs, strict=True)],
         "pools": list(graph.pools),
         "groups": list(graph.groups),
         "reads": states,
@@ -102,5 +111,6 @@ def asset(folder: Path, source: Path, name: str) -> dict[str, str]:
     return {"file": name, "sha256": sha256(target)}
 
 
-def _tensor(name: str, example: Tensor) -> dict[str, Any]:
-    return {"name": name, "data_type": _TYPES[example.dtype], "dims": list(example.shape[1:])}
+def _tensor(name: str, example: Tensor, is_free: bool) -> dict[str, Any]:
+    dims = list(example.shape[1:])
+    return {"name": name, "data_type": _TYPES[example.dtype], "dims": [-1, *dims[1:]] if is_free else dims}

@@ -1,7 +1,7 @@
 """Export of a slotted graph to ONNX: dynamic batch and slots, small weights in float16, safe to run in place."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +39,16 @@ def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
     return weights
 
 
-def export_graph(graph: SlottedGraph, inputs: Sequence[Tensor], path: Path) -> onnx.ModelProto:
+def export_graph(
+    graph: SlottedGraph, inputs: Sequence[Tensor], path: Path, taps: Sequence[str] = (), free: Collection[str] = ()
+) -> onnx.ModelProto:
     """Trace `graph` with example `inputs` `[B >= 2, *dims]` and write the model, safe to run in place.
 
-    Raises `ValueError` if a state is not written by a scatter into its own arena.
+    `taps` are values of the step that keep their names inside the model without being outputs. The first of `dims` of
+    the inputs in `free` is a free length. Raises `ValueError` if a state is not written by a scatter into its own
+    arena, or a tap is not there.
     """
+    graph = SlottedGraph(graph.step, graph.inputs, (*graph.outputs, *taps), graph.states)
     batch, slots = inputs[0].shape[0], inputs[0].shape[0] + 2
     arguments = (
         list(inputs),
@@ -54,6 +59,9 @@ def export_graph(graph: SlottedGraph, inputs: Sequence[Tensor], path: Path) -> o
     batch_axis = torch.export.Dim("batch", min=1, max=4096)
     slot_axis = torch.export.Dim("slots", min=2, max=1 << 20)
     shapes = tuple([{0: slot_axis if i == 3 else batch_axis} for _ in part] for i, part in enumerate(arguments))
+    for name, axes in zip(graph.inputs, shapes[0], strict=True):
+        if name in free:
+            axes[1] = torch.export.Dim(f"length_of_{name}", min=1, max=1 << 20)
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer's own deprecations and its remarks on shared axis names; nothing about the graph.
         warnings.simplefilter("ignore")
@@ -63,6 +71,7 @@ def export_graph(graph: SlottedGraph, inputs: Sequence[Tensor], path: Path) -> o
         )  # fmt: skip
     model = program.model_proto
     _drop_debris(model)
+    _hide(model, taps)
     name_weights(model, graph)
     store_halves(model)
     order_writers(model, [state.name for state in graph.states])
@@ -81,6 +90,16 @@ def _drop_debris(model: onnx.ModelProto) -> None:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del value.metadata_props[:]
         value.doc_string = ""
+
+
+def _hide(model: onnx.ModelProto, taps: Sequence[str]) -> None:
+    """Make outputs inner values of the same names."""
+    for tap in taps:
+        found = [output for output in model.graph.output if output.name == tap]
+        if not found or not any(tap in node.output for node in model.graph.node):
+            raise ValueError(f"expected a value called {tap}, got none")
+        model.graph.output.remove(found[0])
+        model.graph.value_info.append(found[0])
 
 
 def name_weights(model: onnx.ModelProto, module: torch.nn.Module) -> None:

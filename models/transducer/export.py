@@ -29,7 +29,10 @@ _EMISSION_CHUNKS = 1
 
 
 class TransducerStep(torch.nn.Module):
-    """One chunk of many streams as a `RowStep`: inputs `pcm`, outputs `token_ids` and `token_logp`."""
+    """One chunk of many streams as a `RowStep`: input `pcm`, outputs `token_ids`, `token_logp` and `encoded`.
+
+    `encoded` is for searches outside the graph; `log_mel`, f32[B, 8 C, 80], is a tap.
+    """
 
     def __init__(self, model: Transducer) -> None:
         super().__init__()
@@ -41,12 +44,32 @@ class TransducerStep(torch.nn.Module):
         before = EncoderState(*(state[name] for name in EncoderState._fields))
         log_mel, samples = model.log_mel.step(inputs["pcm"], state["samples"], before.frame == 0)
         frames, after, keys, values = model.encoder.step(log_mel, before)
-        ids, scores, context = model.search(model.enter(frames), _started(state["context"]))
+        encoded = model.enter(frames)
+        ids, scores, context = model.search(encoded, _started(state["context"]))
         chunk, left = model.config.chunk, model.config.left
         ring = (before.frame[:, None] + torch.arange(chunk)) % left
         updates: dict[str, Update] = {"samples": samples, "context": context, **after._asdict()}
         updates["keys"], updates["values"] = RingRows(keys, ring), RingRows(values, ring)
-        return {"token_ids": ids, "token_logp": scores}, updates
+        return {"token_ids": ids, "token_logp": scores, "encoded": encoded, "log_mel": log_mel}, updates
+
+
+class TransducerJoint(torch.nn.Module):
+    """The joiner as a stateless `RowStep`: one frame of a stream with every hypothesis of its search.
+
+    Inputs `encoded` f32[B, joint], a frame of the step's output, and `contexts` i64[B, K, 2], the last tokens of K
+    hypotheses, oldest first, -1 for none (a hypothesis without tokens has -1 and blank). Output `log_probs`
+    f32[B, K, vocabulary]; the predictor's rows `predicted` f32[B, K, joint] are a tap.
+    """
+
+    def __init__(self, model: Transducer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Rows, state: Rows) -> tuple[Rows, Mapping[str, Update]]:
+        """Take the inputs above and no state."""
+        predicted = self.model.predictor(inputs["contexts"])
+        logits = self.model.join(inputs["encoded"][:, None], predicted)
+        return {"log_probs": torch.log_softmax(logits, -1), "predicted": predicted}, {}
 
 
 def states(config: Config) -> list[StateSpec]:
@@ -68,7 +91,12 @@ def states(config: Config) -> list[StateSpec]:
 
 def step_graph(model: Transducer) -> SlottedGraph:
     """The graph `step` of the bundle."""
-    return SlottedGraph(TransducerStep(model), ["pcm"], ["token_ids", "token_logp"], states(model.config))
+    return SlottedGraph(TransducerStep(model), ["pcm"], ["token_ids", "token_logp", "encoded"], states(model.config))
+
+
+def joint_graph(model: Transducer) -> SlottedGraph:
+    """The graph `joint` of the bundle."""
+    return SlottedGraph(TransducerJoint(model), ["encoded", "contexts"], ["log_probs"], [])
 
 
 def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mapping[str, str], delay_frames: int) -> None:
@@ -76,11 +104,18 @@ def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mappin
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     round_weights(model)
-    graph, chunk = step_graph(model), model.chunk_samples
+    step, joint, chunk = step_graph(model), joint_graph(model), model.chunk_samples
     audio = {"input": "pcm", "chunk_samples": chunk, "hop_samples": chunk, "delay_samples": chunk}
-    entry = write_graph(folder, "step", graph, [_noise(2, chunk)], {"audio": audio})
+    graphs = [
+        write_graph(folder, "step", step, [_noise(2, chunk)], {"audio": audio}, taps=["log_mel"]),
+        write_graph(folder, "joint", joint, _joint_inputs(model.config, 2), {}, taps=["predicted"], free=["contexts"]),
+    ]
     _write_other_weights(model, folder)
-    reference = write_reference(folder, "step", graph, {"pcm": _noise(_REFERENCE_STEPS, chunk)})
+    encoded, contexts = _joint_inputs(model.config, _REFERENCE_STEPS)
+    references = [
+        write_reference(folder, "step", step, {"pcm": _noise(_REFERENCE_STEPS, chunk)}),
+        write_reference(folder, "joint", joint, {"encoded": encoded, "contexts": contexts}),
+    ]
     pieces.write_tokens(folder / "tokens.txt")
     assets = [asset(folder, folder / "tokens.txt", "tokens.txt"), asset(folder, CARD, "README.md")]
     assets.append(asset(folder, folder / OTHER_WEIGHTS, OTHER_WEIGHTS))
@@ -91,12 +126,12 @@ def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mappin
             "languages": ["en"],
             "sample_rate": SAMPLE_RATE,
             "receptive_field_samples": receptive_field(model.config),
-            "task": _task(chunk, delay_frames),
+            "task": _task(model.config, chunk, delay_frames),
             "pools": [{"name": "stream"}],
-            "states": [state_entry(state) for state in graph.states],
-            "graphs": [entry],
+            "states": [state_entry(state) for state in step.states],
+            "graphs": graphs,
             "assets": assets,
-            "references": [reference],
+            "references": references,
         },
     )
 
@@ -154,12 +189,21 @@ def main() -> None:
     export_bundle(load_checkpoint(arguments.checkpoint), pieces, arguments.out, about, arguments.delay_frames)
 
 
-def _task(chunk: int, delay_frames: int) -> dict[str, object]:
+def _task(config: Config, chunk: int, delay_frames: int) -> dict[str, object]:
     return {
         "kind": "transcribe",
-        "roles": {"pcm": "step.pcm", "token_ids": "step.token_ids", "token_logp": "step.token_logp"},
+        "roles": {
+            "pcm": "step.pcm",
+            "token_ids": "step.token_ids",
+            "token_logp": "step.token_logp",
+            "encoded": "step.encoded",
+            "joint_encoded": "joint.encoded",
+            "joint_contexts": "joint.contexts",
+            "log_probs": "joint.log_probs",
+        },
         "parameters": {
             "blank_id": BLANK,
+            "context_size": config.context,
             "frame_samples": FRAME_SAMPLES,
             "token_delay_samples": delay_frames * FRAME_SAMPLES,
             "flush_samples": _EMISSION_CHUNKS * chunk,
@@ -171,6 +215,15 @@ def _task(chunk: int, delay_frames: int) -> dict[str, object]:
 def _started(context: Tensor) -> Tensor:
     """Read the last token of a stream that has none as blank, as in training."""
     return torch.stack([context[:, 0], context[:, 1].clamp(min=BLANK)], 1)
+
+
+def _joint_inputs(config: Config, rows: int) -> list[Tensor]:
+    """Example rows of the graph `joint`: `encoded` f32[rows, joint] and `contexts` i64[rows, 3, 2] from -1 on."""
+    generator = torch.Generator().manual_seed(0)
+    encoded = torch.randn(rows, config.joint, generator=generator)
+    contexts = torch.randint(BLANK, config.vocabulary, (rows, 3, config.context), generator=generator)
+    contexts[:, 0] = torch.tensor([*[-1] * (config.context - 1), BLANK])
+    return [encoded, contexts]
 
 
 def _noise(rows: int, samples: int) -> Tensor:

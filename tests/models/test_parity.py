@@ -18,6 +18,8 @@ from models.common.parity import Chunks, EngineRun, first_change, largest_differ
 from models.transducer.config import Config  # noqa: E402
 from models.transducer.export import export_bundle, load_bundle_weights, receptive_field, step_graph  # noqa: E402
 from models.transducer.model import Transducer  # noqa: E402
+from streamer.engine.check import check_bundle  # noqa: E402
+from streamer.work import Row  # noqa: E402
 from tests.models.toy_text import toy_pieces  # noqa: E402
 
 SEED = 7
@@ -91,6 +93,53 @@ def test_engine_with_32_interleaved_streams_equals_each_torch_stream_alone(model
     mixed = EngineRun(bundle, "step").run(chunks)
     assert largest_difference(alone, mixed, "token_ids") == 0
     assert largest_difference(alone, mixed, "token_logp") < 1e-4
+
+
+def test_the_graph_joint_finds_what_the_greedy_search_found(model: Transducer, bundle: Path) -> None:
+    """Fed with the step's frames and the tokens so far, among other hypotheses, it gives the same tokens and scores."""
+    run = EngineRun(bundle, "step")
+    step, context = run.run(streams(model, 1, 12))[0], [-1, 0]
+    frames = zip(*(step[name].reshape(-1, *step[name].shape[2:]) for name in step), strict=True)
+    for token, score, encoded in frames:
+        contexts = np.array([[3, 1], context, [-1, -1]])
+        (result,) = run.runner.run("joint", [Row((), {"encoded": encoded, "contexts": contexts})])
+        log_probs = result.outputs["log_probs"]
+        assert log_probs[1].argmax() == token
+        assert log_probs[1].max() == pytest.approx(score, abs=1e-4)
+        np.testing.assert_allclose(np.exp(log_probs).sum(1), 1, atol=1e-5)
+        context = [context[1], int(token)] if token else context
+    assert context[0] > 0
+
+
+def test_the_joiner_takes_any_number_of_streams_and_hypotheses(model: Transducer, bundle: Path) -> None:
+    """A stream's row of `log_probs` is the same alone and among others."""
+    runner, rng = EngineRun(bundle, "step").runner, np.random.default_rng(SEED)
+    rows = [
+        Row((), {"encoded": sound(rng, 32), "contexts": rng.integers(-1, 32, (hypotheses, 2))})
+        for hypotheses in (1, 4, 4, 7, 4)
+    ]
+    together = [result.outputs["log_probs"] for result in runner.run("joint", rows)]
+    alone = [runner.run("joint", [row])[0].outputs["log_probs"] for row in rows]
+    assert [len(log_probs) for log_probs in together] == [1, 4, 4, 7, 4]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_check_of_the_server_passes(bundle: Path) -> None:
+    """Hashes, signatures, references and self-tests of a fresh bundle are sound."""
+    assert check_bundle(bundle).ok
+
+
+def test_inner_values_that_other_formats_cut_at_have_names(model: Transducer, bundle: Path) -> None:
+    """`log_mel` is the logarithm that ends the front end, the only one of the graph; `predicted` ends the predictor."""
+    step, joint = (onnx.load(bundle / name).graph for name in ("step.onnx", "joint.onnx"))
+    assert [list(node.output) for node in step.node if node.op_type == "Log"] == [["log_mel"]]
+    inputs = {value.name for value in joint.input}
+    assert ancestors(onnx.load(bundle / "joint.onnx"), "predicted") & inputs == {"contexts"}
+    for graph, name, dims in ((step, "log_mel", [32, 80]), (joint, "predicted", [model.config.joint])):
+        (value,) = (value for value in graph.value_info if value.name == name)
+        assert [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.dim_value] == dims
+        assert name not in {output.name for output in graph.output}
 
 
 def test_a_sample_changes_nothing_before_its_chunk(model: Transducer) -> None:
