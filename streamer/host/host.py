@@ -176,7 +176,7 @@ class Host:
             raise InvalidRequest(
                 f"model {manifest.name} speaks {', '.join(manifest.languages)}, got language {config.language!r}"
             )
-        task = self._task_makers[bundle.key](config.endpointing)
+        task = self._task_makers[bundle.key](config.endpointing, config.decoding)
         worker, leases = self._lease(bundle)
         chunk_ms = 1000 * task.chunk_samples / task.sample_rate
         stream.attach(worker, bundle.key, leases, config, self._dirty[worker], chunk_ms)

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-# Defined where the rules are; a part of the protocol all the same.
+# Defined where the tasks are; a part of the protocol all the same.
+from streamer.tasks.decoding import Alternative as Alternative
+from streamer.tasks.decoding import Decoding as Decoding
+from streamer.tasks.decoding import Hotword as Hotword
 from streamer.tasks.endpoint import Endpointing as Endpointing
 
 Encoding = Literal["pcm_s16le", "pcm_f32le"]
@@ -32,6 +35,7 @@ class Config:
     language: str = ""
     interim_results: bool = True
     endpointing: Endpointing = field(default_factory=Endpointing)
+    decoding: Decoding = field(default_factory=Decoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,8 @@ class Result:
     """The text of a segment so far.
 
     The first `stable_chars` characters of `text` stay as they are in later revisions. A final is sent once per segment
-    and never changes; `end_of_turn` says that silence ended it.
+    and never changes; `end_of_turn` says that silence ended it. A final has `alternatives`, best first and `text` the
+    first of them, if the config asked for more than one.
     """
 
     segment_id: int
@@ -126,6 +131,7 @@ class Result:
     end_sample: int
     confidence: float
     words: tuple[Word, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,12 +41,13 @@ from streamer.session.messages import (
     Word,
 )
 from streamer.tasks.base import Task, TaskStep, Transcript, WordSpan
+from streamer.tasks.decoding import Decoding
 from streamer.tasks.endpoint import Endpointing
 from streamer.work import Tensors
 
 __all__ = ["Session", "SessionSettings", "SessionState"]
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 
 
 class SessionState(Enum):
@@ -256,8 +257,7 @@ class Session:
         if snapshot.get("version") != SNAPSHOT_VERSION:
             raise InvalidRequest(f"expected a snapshot of version {SNAPSHOT_VERSION}, got {snapshot.get('version')!r}")
         session = cls(snapshot["session_id"], settings)
-        endpointing = Endpointing(**snapshot["config"]["endpointing"])
-        session._config = Config(**{**snapshot["config"], "endpointing": endpointing})
+        session._config = _restored_config(snapshot["config"])
         session._bind(task, snapshot["model"])
         session._restore(snapshot, now)
         return session
@@ -388,6 +388,7 @@ class Session:
             end_sample=intake.to_wire(transcript.end_sample),
             confidence=transcript.confidence,
             words=tuple(_word(span, intake) for span in transcript.words),
+            alternatives=transcript.alternatives,
         )
 
     def _finish(self, cancelled: bool) -> None:
@@ -431,6 +432,11 @@ class Session:
 
 def _word(span: WordSpan, intake: Intake) -> Word:
     return Word(span.word, intake.to_wire(span.start_sample), intake.to_wire(span.end_sample), span.confidence)
+
+
+def _restored_config(state: dict[str, Any]) -> Config:
+    rules, decoding = Endpointing(**state["endpointing"]), Decoding.of(state["decoding"])
+    return Config(**{**state, "endpointing": rules, "decoding": decoding})
 
 
 def _control_state(control: _Control) -> dict[str, Any]:

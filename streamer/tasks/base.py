@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from streamer.tasks.decoding import Alternative
 from streamer.tasks.endpoint import Endpointing
 from streamer.work import Array, Tensors
 
@@ -31,7 +32,10 @@ class WordSpan:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The words of a segment so far, or for good (`is_final`); times are model-rate samples of the stream."""
+    """The words of a segment so far, or for good (`is_final`); times are model-rate samples of the stream.
+
+    A final holds the best texts, the first of them `text`, if `Decoding.n_best` asks for more than one.
+    """
 
     segment_id: int
     revision: int
@@ -43,6 +47,7 @@ class Transcript:
     end_sample: int
     confidence: float
     words: tuple[WordSpan, ...]
+    alternatives: tuple[Alternative, ...] = ()
 
 
 class Task(Protocol):

@@ -36,7 +36,7 @@ class ClientMessage(_message.Message):
     def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ...) -> None: ...
 
 class Config(_message.Message):
-    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing")
+    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing", "decoding")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class Config(_message.Message):
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     INTERIM_RESULTS_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTING_FIELD_NUMBER: _ClassVar[int]
+    DECODING_FIELD_NUMBER: _ClassVar[int]
     encoding: Encoding
     sample_rate: int
     channels: int
@@ -55,7 +56,8 @@ class Config(_message.Message):
     language: str
     interim_results: bool
     endpointing: Endpointing
-    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ...) -> None: ...
+    decoding: Decoding
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., decoding: _Optional[_Union[Decoding, _Mapping]] = ...) -> None: ...
 
 class Endpointing(_message.Message):
     __slots__ = ("enabled", "silence_without_speech_s", "silence_after_speech_s", "max_segment_s")
@@ -68,6 +70,30 @@ class Endpointing(_message.Message):
     silence_after_speech_s: float
     max_segment_s: float
     def __init__(self, enabled: _Optional[bool] = ..., silence_without_speech_s: _Optional[float] = ..., silence_after_speech_s: _Optional[float] = ..., max_segment_s: _Optional[float] = ...) -> None: ...
+
+class Decoding(_message.Message):
+    __slots__ = ("method", "beam", "lm_scale", "hotwords", "hotword_boost", "n_best")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    BEAM_FIELD_NUMBER: _ClassVar[int]
+    LM_SCALE_FIELD_NUMBER: _ClassVar[int]
+    HOTWORDS_FIELD_NUMBER: _ClassVar[int]
+    HOTWORD_BOOST_FIELD_NUMBER: _ClassVar[int]
+    N_BEST_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    beam: int
+    lm_scale: float
+    hotwords: _containers.RepeatedCompositeFieldContainer[Hotword]
+    hotword_boost: float
+    n_best: int
+    def __init__(self, method: _Optional[str] = ..., beam: _Optional[int] = ..., lm_scale: _Optional[float] = ..., hotwords: _Optional[_Iterable[_Union[Hotword, _Mapping]]] = ..., hotword_boost: _Optional[float] = ..., n_best: _Optional[int] = ...) -> None: ...
+
+class Hotword(_message.Message):
+    __slots__ = ("phrase", "boost")
+    PHRASE_FIELD_NUMBER: _ClassVar[int]
+    BOOST_FIELD_NUMBER: _ClassVar[int]
+    phrase: str
+    boost: float
+    def __init__(self, phrase: _Optional[str] = ..., boost: _Optional[float] = ...) -> None: ...
 
 class Audio(_message.Message):
     __slots__ = ("data", "first_sample")
@@ -175,8 +201,16 @@ class Word(_message.Message):
     confidence: float
     def __init__(self, word: _Optional[str] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., confidence: _Optional[float] = ...) -> None: ...
 
+class Alternative(_message.Message):
+    __slots__ = ("text", "confidence")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    confidence: float
+    def __init__(self, text: _Optional[str] = ..., confidence: _Optional[float] = ...) -> None: ...
+
 class Result(_message.Message):
-    __slots__ = ("segment_id", "revision", "text", "stable_chars", "is_final", "end_of_turn", "start_sample", "end_sample", "confidence", "words")
+    __slots__ = ("segment_id", "revision", "text", "stable_chars", "is_final", "end_of_turn", "start_sample", "end_sample", "confidence", "words", "alternatives")
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -187,6 +221,7 @@ class Result(_message.Message):
     END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     segment_id: int
     revision: int
     text: str
@@ -197,7 +232,8 @@ class Result(_message.Message):
     end_sample: int
     confidence: float
     words: _containers.RepeatedCompositeFieldContainer[Word]
-    def __init__(self, segment_id: _Optional[int] = ..., revision: _Optional[int] = ..., text: _Optional[str] = ..., stable_chars: _Optional[int] = ..., is_final: _Optional[bool] = ..., end_of_turn: _Optional[bool] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ...) -> None: ...
+    alternatives: _containers.RepeatedCompositeFieldContainer[Alternative]
+    def __init__(self, segment_id: _Optional[int] = ..., revision: _Optional[int] = ..., text: _Optional[str] = ..., stable_chars: _Optional[int] = ..., is_final: _Optional[bool] = ..., end_of_turn: _Optional[bool] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[Word, _Mapping]]] = ..., alternatives: _Optional[_Iterable[_Union[Alternative, _Mapping]]] = ...) -> None: ...
 
 class Finalized(_message.Message):
     __slots__ = ("id", "sample")

@@ -99,7 +99,7 @@ def _load(text: str, limit: int | None = MAX_TEXT_CHARACTERS) -> tuple[str, dict
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"message: expected JSON, got {error.msg.lower()} at character {error.pos}") from None
     except RecursionError:
-        raise InvalidRequest("message: expected at most two levels of objects, got far more") from None
+        raise InvalidRequest("message: expected at most three levels of objects, got far more") from None
     except ValueError:
         # Python refuses to read integers of thousands of digits.
         raise InvalidRequest("message: expected numbers of at most 64 bits, got more digits") from None

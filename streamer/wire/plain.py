@@ -31,7 +31,9 @@ def from_plain(kind: type, values: Any, where: str, strict: bool = True) -> Any:
     fields = field_types(kind)
     unknown = [key for key in values if key not in fields]
     if strict and unknown:
-        refuse(where, f"no keys but {', '.join(('type', *fields))}", unknown[0])
+        # Only whole messages have a type.
+        known = fields if "." in where else ("type", *fields)
+        refuse(where, f"no keys but {', '.join(known)}", unknown[0])
     found = {}
     for name, declared in fields.items():
         if name in values:

@@ -137,7 +137,7 @@ def _field_from_protobuf(declared: Any, value: Any, where: str, name: str) -> An
         return tuple(_from_protobuf(typing.get_args(declared)[0], item, where) for item in value)
     if dataclasses.is_dataclass(declared):
         return _from_protobuf(typing.cast("type", declared), value, where)
-    if declared is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise InvalidRequest(f"{where}: expected a finite number, got {value}")
     return value
 

@@ -11,10 +11,12 @@ import pytest
 
 from streamer.errors import InvalidRequest, MessageTooLarge, ModelFault, StreamerError, StreamTimeout, TooFast
 from streamer.session.messages import (
+    Alternative,
     Audio,
     Cancel,
     ClientMessage,
     Config,
+    Decoding,
     Done,
     End,
     Endpointing,
@@ -27,6 +29,7 @@ from streamer.session.messages import (
     Update,
 )
 from streamer.session.session import Session, SessionSettings, SessionState
+from streamer.tasks.transcribe import Transcribe
 from tests.session.driver import Driver, config, packets, play
 from tests.tasks import toy
 
@@ -99,6 +102,11 @@ def test_takes_s16(folder: Path) -> None:
         (
             replace(S16, endpointing=Endpointing(max_segment_s=math.nan)),
             "endpointing max_segment_s: expected a finite number of seconds above 0, got nan",
+        ),
+        (replace(S16, decoding=Decoding(beam=17)), "decoding beam: expected an integer from 1 to 16, got 17"),
+        (
+            replace(S16, decoding=Decoding("greedy", n_best=2)),
+            "decoding n_best: expected method beam, got greedy",
         ),
     ],
 )
@@ -235,6 +243,17 @@ def test_cancel(folder: Path) -> None:
     driver.session.tick(1000.0)
     assert driver.session.take_messages() == []
     assert driver.session.buffered_samples == 0
+
+
+def test_alternatives_reach_the_client(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a task says of a segment beside its text is said to the client."""
+    best = (Alternative("hello", 0.5), Alternative("hallo", 0.25))
+    closes = Transcribe.finish_segment
+    monkeypatch.setattr(
+        Transcribe, "finish_segment", lambda task: [replace(said, alternatives=best) for said in closes(task)]
+    )
+    driver = play(Driver(folder), [config(), *packets(SPEECH, [1600]), End()])
+    assert [final.alternatives for final in driver.finals()] == [best]
 
 
 def test_fail_keeps_the_first_error(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,20 @@ from streamer.session.messages import (
     Audio,
     Cancel,
     ClientMessage,
+    Decoding,
     Done,
     End,
     Endpointing,
     Finalize,
     Finalized,
+    Hotword,
     KeepAlive,
     Ready,
     Result,
     ServerMessage,
     Update,
 )
-from streamer.session.session import SessionSettings
+from streamer.session.session import Session, SessionSettings
 from tests.session.driver import Driver, config, packets, play
 from tests.tasks import toy
 
@@ -254,6 +257,18 @@ def test_snapshot_at_every_message(folder: Path, rate: int, steps: int | None) -
     assert driver.said == expected
 
 
+def test_a_snapshot_holds_the_config(folder: Path) -> None:
+    """A restored stream was asked for the same, so that whoever restores it can make the same task."""
+    task = play(Driver(folder), [config()]).task()
+    decoding = Decoding("beam", 8, 0.0, (Hotword("ada", 2.0), Hotword("turing")), 1.0, 3)
+    asked = config(endpointing=RULES, interim_results=False, decoding=decoding)
+    session = Session("s1", QUIET)
+    session.receive(asked, 0.0)
+    session.open(task, "toy@1.0.0", 0.0)
+    snapshot = json.loads(json.dumps(session.snapshot()))
+    assert Session.restored(snapshot, QUIET, task, 0.0).config == asked
+
+
 def test_a_snapshot_moves_to_another_clock(folder: Path) -> None:
     """Pace, idle time and lag go on from where they were, whatever the new clock says."""
     driver = Driver(folder)
@@ -273,7 +288,7 @@ def test_snapshot_versions(folder: Path) -> None:
     """A snapshot of another version is refused."""
     driver = run(folder, 16000, [])
     snapshot = {**driver.session.snapshot(), "version": 7}
-    with pytest.raises(StreamerError, match=r"^expected a snapshot of version 1, got 7$"):
+    with pytest.raises(StreamerError, match=r"^expected a snapshot of version 2, got 7$"):
         type(driver.session).restored(snapshot, QUIET, driver.task(), 0.0)
     driver.send(End())
     with pytest.raises(RuntimeError, match=r"^a closed session has no snapshot$"):

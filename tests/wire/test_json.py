@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 
 from streamer.errors import InvalidRequest, Overloaded
 from streamer.session.messages import (
+    Alternative,
     Audio,
     Cancel,
     Config,
+    Decoding,
     Done,
     End,
     Endpointing,
     Finalize,
     Finalized,
     Flow,
+    Hotword,
     KeepAlive,
     Result,
     Update,
@@ -54,6 +57,15 @@ KEYS = st.sampled_from([field.name for kind in CLIENT_KINDS for field in datacla
                 endpointing=Endpointing(max_segment_s=5.0),
             ),
         ),
+        (
+            CONFIG[:-1] + ',"decoding":{"beam":8,"hotwords":[{"phrase":"ada"},{"phrase":"turing","boost":3}]}}',
+            Config("pcm_s16le", 16000, 1, decoding=Decoding(beam=8, hotwords=(Hotword("ada"), Hotword("turing", 3.0)))),
+        ),
+        (
+            CONFIG[:-1] + ',"decoding":{"lm_scale":0,"n_best":2}}',
+            Config("pcm_s16le", 16000, 1, decoding=Decoding(lm_scale=0.0, n_best=2)),
+        ),
+        (CONFIG[:-1] + ',"decoding":{"lm_scale":null}}', Config("pcm_s16le", 16000, 1)),
         ('{"type":"finalize","id":"a"}', Finalize("a")),
         ('{"type":"finalize"}', Finalize()),
         ('{"type":"keep_alive"}', KeepAlive()),
@@ -100,9 +112,27 @@ def test_reads_client_frames(text, message):
             CONFIG[:-1] + ',"endpointing":{"max_segment_s":1e999}}',
             "config.endpointing.max_segment_s: expected a number, got inf",
         ),
+        (
+            CONFIG[:-1] + ',"decoding":{"beams":4}}',
+            "config.decoding: expected no keys but method, beam, lm_scale, hotwords, hotword_boost, n_best, got 'beams'",
+        ),
+        (
+            CONFIG[:-1] + ',"decoding":{"hotwords":[{"phrase":"a"},{"word":"b"}]}}',
+            "config.decoding.hotwords[1]: expected no keys but phrase, boost, got 'word'",
+        ),
+        (
+            CONFIG[:-1] + ',"decoding":{"hotwords":[{}]}}',
+            "config.decoding.hotwords[0].phrase: expected a string, got nothing",
+        ),
+        (
+            CONFIG[:-1] + ',"decoding":{"hotwords":["ada"]}}',
+            "config.decoding.hotwords[0]: expected an object, got 'ada'",
+        ),
+        (CONFIG[:-1] + ',"decoding":{"lm_scale":"1"}}', "config.decoding.lm_scale: expected a number, got '1'"),
+        (CONFIG[:-1] + ',"decoding":{"beam":4.5}}', "config.decoding.beam: expected an integer, got 4.5"),
         ('{"type":"finalize","id":NaN}', "message: expected finite numbers, got NaN"),
         ('{"type":"update"}', "update.endpointing: expected an object, got nothing"),
-        ("[" * 60000, "message: expected at most two levels of objects, got far more"),
+        ("[" * 60000, "message: expected at most three levels of objects, got far more"),
         (" " * 65537, "message: expected at most 65536 characters, got 65537"),
         ('{"type":"finalize","id":{"a":1}}', "finalize.id: expected a string, got an object"),
         (f'{{"type":"{"x" * 99}"}}', "type: expected one of config, finalize, keep_alive, update, cancel, end, got '"),
@@ -168,8 +198,15 @@ def test_server_messages_carry_milliseconds():
         '{"type":"result","segment_id":0,"revision":1,"text":"hi","stable_chars":2,"is_final":true,'
         '"end_of_turn":true,"start_sample":0,"end_sample":16001,"confidence":0.5,"words":[{"word":"hi",'
         '"start_sample":8000,"end_sample":16000,"confidence":0.5,"start_ms":500.0,"end_ms":1000.0}],'
-        '"start_ms":0.0,"end_ms":1000.062}'
+        '"alternatives":[],"start_ms":0.0,"end_ms":1000.062}'
     )
+
+
+def test_alternatives_are_said_in_order():
+    """Each alternative is an object of its text and its confidence."""
+    best = (Alternative("hi", 0.5), Alternative("high", 0.25))
+    plain = stdlib_json.loads(json.encode_server(Result(0, 1, "hi", 2, True, True, 0, 1, 0.5, (), best), 16000))
+    assert plain["alternatives"] == [{"text": "hi", "confidence": 0.5}, {"text": "high", "confidence": 0.25}]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +248,12 @@ RESULT = json.encode_server(Result(0, 1, "hi", 2, True, True, 0, 1, 0.5), 16000)
 
 @pytest.mark.parametrize(
     "text",
-    ['{"type":"hello"}', '{"type":"finalized"}', "[]", RESULT.replace("[]", "3"), RESULT.replace("[]", "[3]")],
+    [
+        '{"type":"hello"}',
+        '{"type":"finalized"}',
+        "[]",
+        *(RESULT.replace('"words":[]', f'"words":{bad}') for bad in ("3", "[3]")),
+    ],
 )
 def test_a_client_refuses_other_messages(text):
     """A server that speaks something else is noticed."""

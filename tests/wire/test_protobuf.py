@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import InvalidRequest
-from streamer.session.messages import Audio, Config, Endpointing, Finalize, KeepAlive, Update
+from streamer.session.messages import Audio, Config, Decoding, Endpointing, Finalize, Hotword, KeepAlive, Update
 from streamer.v1 import speech_pb2 as pb
 from streamer.wire import protobuf
 from tests.wire.examples import CLIENT_KINDS, client_messages, server_messages
@@ -52,6 +52,20 @@ def test_any_bytes_are_a_message_or_refused(data):
             pb.ClientMessage(config=pb.Config(**FORMAT, endpointing=pb.Endpointing(max_segment_s=0))),
             Config("pcm_s16le", 16000, 1, endpointing=Endpointing(max_segment_s=0.0)),
         ),
+        (
+            pb.ClientMessage(config=pb.Config(**FORMAT, decoding=pb.Decoding(hotwords=[pb.Hotword(phrase="ada")]))),
+            Config("pcm_s16le", 16000, 1, decoding=Decoding(hotwords=(Hotword("ada"),))),
+        ),
+        (
+            pb.ClientMessage(config=pb.Config(**FORMAT, decoding=pb.Decoding(lm_scale=0, beam=0, hotword_boost=0))),
+            Config("pcm_s16le", 16000, 1, decoding=Decoding(lm_scale=0.0, beam=0, hotword_boost=0.0)),
+        ),
+        (
+            pb.ClientMessage(
+                config=pb.Config(**FORMAT, decoding=pb.Decoding(hotwords=[pb.Hotword(phrase="ada", boost=0)]))
+            ),
+            Config("pcm_s16le", 16000, 1, decoding=Decoding(hotwords=(Hotword("ada", 0.0),))),
+        ),
         (pb.ClientMessage(config=pb.Config()), Config("", 0, 0)),
         (pb.ClientMessage(audio=pb.Audio(data=b"12")), Audio(b"12")),
         (pb.ClientMessage(audio=pb.Audio(data=b"12", first_sample=0)), Audio(b"12", 0)),
@@ -84,6 +98,10 @@ def test_absent_fields_take_their_defaults(message, expected):
         (
             pb.ClientMessage(config=pb.Config(endpointing=pb.Endpointing(max_segment_s=float("nan")))),
             "config.endpointing.max_segment_s: expected a finite number, got nan",
+        ),
+        (
+            pb.ClientMessage(config=pb.Config(decoding=pb.Decoding(lm_scale=float("inf")))),
+            "config.decoding.lm_scale: expected a finite number, got inf",
         ),
         (
             pb.ClientMessage(control=pb.Control(update=pb.Update())),
