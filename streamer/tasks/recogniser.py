@@ -16,21 +16,37 @@ from streamer.work import Array, Tensors
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """What one step said: the frame of the stream it begins with, and per frame a token id and its log-probability."""
+    """What one step said: the frame of the stream it begins with, and token ids with their log-probabilities.
+
+    The `per_frame` tokens of a frame follow each other; blank fills what a frame does not say.
+    """
 
     first: int
     ids: Array
     logps: Array
+    per_frame: int = 1
+
+    @property
+    def end(self) -> int:
+        """The frame after the last one."""
+        return self.first + len(self.ids) // self.per_frame
+
+    def frame(self, index: int) -> int:
+        """Return the frame of the stream that the token at `index` belongs to."""
+        return self.first + index // self.per_frame
 
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
     """A greedy recogniser of one graph call per chunk, checked against its manifest.
 
-    Roles: `pcm` (input, float32 `[chunk_samples]`), `token_ids` (int64 `[frames]`, blank where there is no token),
-    `token_logp` (float32 `[frames]`). Parameters: `blank_id`, `frame_samples`, `token_delay_samples` (by how much a
-    token comes after the sound it stands for) and `flush_samples` (silence needed after the last sample until every
-    word has left the model). Asset: `tokens`.
+    Roles: `pcm` (input, float32 `[chunk_samples]`), `token_ids` (int64 `[frames * symbols_per_frame]`, blank where
+    there is no token), `token_logp` (float32, the same length). Parameters: `blank_id`, `frame_samples`,
+    `token_delay_samples` (by how much a token comes after the sound it stands for), `flush_samples` (silence needed
+    after the last sample until every word has left the model), `symbols_per_frame` (1 if left out). Asset: `tokens`.
+
+    Optional roles `tail_token_ids` and `tail_token_logp`, of the same types: the tokens that the search still holds
+    back and would say if the segment ended with this step. They belong to its last frame.
     """
 
     graph: Graph
@@ -41,6 +57,8 @@ class Recogniser:
     flush_samples: int
     timing: Timing
     vocabulary: Vocabulary
+    symbols_per_frame: int = 1
+    tail: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, folder: Path) -> Recogniser:
@@ -52,31 +70,46 @@ class Recogniser:
         logps_graph, logps = _role(manifest, "token_logp", "TYPE_FP32")
         if {ids_graph.name, logps_graph.name} != {graph.name}:
             raise BundleError(f"bundle {manifest.name}: expected pcm, token_ids and token_logp in one graph")
+        symbols = _parameter(manifest, "symbols_per_frame", 1, default=1)
         assert manifest.sample_rate is not None  # the format requires it of a graph with audio
         timing = Timing(
             manifest.sample_rate, _parameter(manifest, "frame_samples", 1), _parameter(manifest, "token_delay_samples")
         )
-        _check_lengths(manifest.name, graph, graph.audio, ids, timing.frame_samples)
+        _check_lengths(manifest.name, graph, graph.audio, ids, timing.frame_samples, symbols)
         flush_samples = _parameter(manifest, "flush_samples", graph.audio.right_context_samples)
         if "tokens" not in manifest.task.assets:
             raise BundleError(f"bundle {manifest.name}: task transcribe needs the asset tokens")
         vocabulary = read_tokens(folder / manifest.task.assets["tokens"])
         blank_id = _parameter(manifest, "blank_id")
-        return cls(graph, graph.audio, ids.name, logps.name, blank_id, flush_samples, timing, vocabulary)
+        return cls(
+            graph, graph.audio, ids.name, logps.name, blank_id, flush_samples, timing, vocabulary, symbols,
+            _tail_outputs(manifest, graph),
+        )  # fmt: skip
 
     def frames(self, outputs: Tensors, frames_done: int) -> Frames:
         """Read the valid frames of a step's outputs; raises `ModelFault` for what the manifest does not allow."""
         ids, logps = self._output(outputs, self.ids), self._output(outputs, self.logps)
         if ids.ndim != 1 or ids.shape != logps.shape:
             raise ModelFault(f"expected one log-probability per token, got {logps.shape} for {ids.shape}")
-        n_valid = self._count(outputs, self.graph.n_valid, len(ids))
-        if not 0 <= n_valid <= len(ids):
-            raise ModelFault(f"expected 0 to {len(ids)} valid frames, got {n_valid}")
+        most = len(ids) // self.symbols_per_frame
+        n_valid = self._count(outputs, self.graph.n_valid, most)
+        if not 0 <= n_valid <= most:
+            raise ModelFault(f"expected 0 to {most} valid frames, got {n_valid}")
         # Without valid frames the first one means nothing.
         first = self._count(outputs, self.graph.first_frame, frames_done) if n_valid else frames_done
         if first < frames_done:
             raise ModelFault(f"expected a first frame of at least {frames_done}, got {first}")
-        return Frames(first, ids[:n_valid], logps[:n_valid])
+        count = n_valid * self.symbols_per_frame
+        return Frames(first, ids[:count], logps[:count], self.symbols_per_frame)
+
+    def held_back(self, outputs: Tensors, frames_done: int) -> Frames | None:
+        """Read what the search would still say if the segment ended now, after `frames_done` frames; None: nothing."""
+        if self.tail is None:
+            return None
+        ids, logps = (self._output(outputs, name) for name in self.tail)
+        if ids.ndim != 1 or ids.shape != logps.shape:
+            raise ModelFault(f"expected one log-probability per held back token, got {logps.shape} for {ids.shape}")
+        return Frames(max(frames_done - 1, 0), ids, logps, max(len(ids), 1))
 
     def _count(self, outputs: Tensors, name: str | None, default: int) -> int:
         return default if name is None else int(self._output(outputs, name).item())
@@ -102,8 +135,19 @@ def _role(manifest: Manifest, role: str, data_type: str) -> tuple[Graph, Tensor]
     return graph, tensor
 
 
-def _parameter(manifest: Manifest, name: str, least: int = 0) -> int:
-    value = manifest.task.parameters.get(name)
+def _tail_outputs(manifest: Manifest, graph: Graph) -> tuple[str, str] | None:
+    roles = {"tail_token_ids": "TYPE_INT64", "tail_token_logp": "TYPE_FP32"}
+    if not roles.keys() & manifest.task.roles.keys():
+        return None
+    found = [_role(manifest, role, data_type) for role, data_type in roles.items()]
+    if {owner.name for owner, _ in found} != {graph.name}:
+        raise BundleError(f"bundle {manifest.name}: expected {' and '.join(roles)} in graph {graph.name}")
+    ids, logps = (tensor for _, tensor in found)
+    return ids.name, logps.name
+
+
+def _parameter(manifest: Manifest, name: str, least: int = 0, default: int | None = None) -> int:
+    value = manifest.task.parameters.get(name, default)
     if value is None:
         raise BundleError(f"bundle {manifest.name}: task transcribe needs the parameter {name}")
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -111,10 +155,12 @@ def _parameter(manifest: Manifest, name: str, least: int = 0) -> int:
     return value
 
 
-def _check_lengths(bundle: str, graph: Graph, audio: Audio, ids: Tensor, frame_samples: int) -> None:
+def _check_lengths(bundle: str, graph: Graph, audio: Audio, ids: Tensor, frame_samples: int, symbols: int) -> None:
     if audio.hop_samples > audio.chunk_samples:
         raise BundleError(f"bundle {bundle}: hop of {audio.hop_samples} samples exceeds chunk of {audio.chunk_samples}")
-    frames = ids.dims[0]
+    frames, rest = divmod(ids.dims[0], symbols)
+    if rest:
+        raise BundleError(f"bundle {bundle}: expected a multiple of {symbols} symbols per frame, got {ids.dims[0]}")
     # Frames that do not add up to the audio would let word times drift away from it.
     if graph.n_valid is None and frames * frame_samples != audio.hop_samples:
         got = f"{frames} frames of {frame_samples} samples for a hop of {audio.hop_samples}"
