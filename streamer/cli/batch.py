@@ -12,7 +12,7 @@ from streamer.cli.inputs import Input
 from streamer.cli.source import RawFormat, Source, open_source, read_ahead, seconds
 from streamer.cli.transcript import Segment, Transcript, segments_of
 from streamer.errors import StreamerError
-from streamer.session.messages import Audio, Config, Done, End, Ready, Result, ServerMessage
+from streamer.session.messages import Audio, Config, Decoding, Done, End, Ready, Result, ServerMessage
 
 if TYPE_CHECKING:
     from streamer.host import Host, Stream
@@ -47,6 +47,7 @@ class Batch:
     language: str = ""
     raw: RawFormat | None = None
     listener: Listener = field(default_factory=Listener)
+    decoding: Decoding = field(default_factory=Decoding)
 
     async def run(self, inputs: Iterable[Input], jobs: int) -> None:
         """Transcribe all `inputs`; one that fails is told to the listener and stops no other."""
@@ -91,6 +92,7 @@ class Batch:
             mode="file",
             language=self.language,
             interim_results=False,
+            decoding=self.decoding,
         )
         try:
             await stream.send(config)

@@ -51,7 +51,13 @@ def _plain_word(word: Word) -> dict[str, Any]:
 
 
 def _plain_segment(segment: Segment) -> dict[str, Any]:
-    return _rounded({key: value for key, value in asdict(segment).items() if key != "words"})
+    values = asdict(segment)
+    # All words are listed beside the segments already.
+    del values["words"]
+    alternatives = values.pop("alternatives")
+    if alternatives:
+        values["alternatives"] = [_rounded(alternative) for alternative in alternatives]
+    return _rounded(values)
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamer.cli.decoding import Beam, HotwordFile, HotwordPhrases, LmScale, NBest, decoding_of
 from streamer.cli.formats import Format
 from streamer.cli.inputs import STDIN, Input, find_inputs, output_paths
 from streamer.cli.options import BundlePath, ConfigFile, Runtime, Workers, given, settings_from
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from streamer.cli.source import RawFormat
     from streamer.cli.transcript import Transcript
     from streamer.config import Settings
+    from streamer.session.messages import Decoding
 
 _PATIENCE_MS = 24 * 3600 * 1000
+_WITH_ALTERNATIVES = (Format.JSON, Format.JSONL)
 _ONE_FILE_FORMATS = (Format.SRT, Format.VTT, Format.TSV)
 
 
@@ -42,6 +45,7 @@ class _Run:
     model: str
     language: str
     raw: RawFormat | None
+    decoding: Decoding
     jobs: int
     show_progress: bool
     quiet: bool
@@ -62,6 +66,11 @@ def transcribe(
     language: Annotated[str, typer.Option(help="Language of the speech, refused if the model lacks it.")] = "",
     encoding: Annotated[Encoding | None, typer.Option(help="Of standard input; mono.", show_default=False)] = None,
     rate: Annotated[int | None, typer.Option(help="Of standard input, in Hz.", show_default=False)] = None,
+    beam: Beam = None,
+    lm_scale: LmScale = None,
+    hotwords: HotwordFile = None,
+    hotword: HotwordPhrases = None,
+    n_best: NBest = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no closing line.")] = False,
     config: ConfigFile = None,
     bundle_path: BundlePath = None,
@@ -72,6 +81,8 @@ def transcribe(
 
     Status 1 if any input failed; the others are transcribed all the same.
     """
+    if n_best is not None and form not in _WITH_ALTERNATIVES:
+        raise typer.BadParameter(f"--n-best needs --format json or jsonl, {form.value} has no place for alternatives")
     inputs = find_inputs(paths)
     raw = _raw_format(inputs, encoding, rate)
     flags = {
@@ -87,6 +98,7 @@ def transcribe(
         model=model,
         language=language,
         raw=raw,
+        decoding=decoding_of(beam, lm_scale, hotwords, hotword or (), n_best),
         jobs=jobs,
         show_progress=_is_progress_shown(quiet),
         quiet=quiet,
@@ -170,7 +182,7 @@ async def _run_batch(run: _Run, settings: Settings, progress: BatchProgress) -> 
     from streamer.host.assemble import running_host
 
     async with running_host(settings) as host:
-        batch = Batch(host, run.model, run.language, run.raw, _listener(run, progress))
+        batch = Batch(host, run.model, run.language, run.raw, _listener(run, progress), run.decoding)
         await batch.run(run.inputs, run.jobs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from streamer.session.messages import Result
+from streamer.session.messages import Alternative, Result
 from streamer.session.messages import Word as WireWord
 
 
@@ -21,7 +21,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The final text between two endpoints."""
+    """The final text between two endpoints; `alternatives` are empty unless more texts than one were asked for."""
 
     start_s: float
     end_s: float
@@ -29,6 +29,7 @@ class Segment:
     confidence: float
     end_of_turn: bool
     words: tuple[Word, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def _segment(result: Result, rate: int) -> Segment:
         confidence=result.confidence,
         end_of_turn=result.end_of_turn,
         words=tuple(_word(word, rate) for word in result.words),
+        alternatives=result.alternatives,
     )
 
 

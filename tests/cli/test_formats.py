@@ -8,7 +8,7 @@ import pytest
 
 from streamer.cli.formats import Format, render
 from streamer.cli.transcript import Segment, Transcript, Word, segments_of
-from streamer.session.messages import Result
+from streamer.session.messages import Alternative, Result
 from streamer.session.messages import Word as WireWord
 
 TALK = Transcript(
@@ -87,6 +87,15 @@ def test_jsonl_is_one_line() -> None:
     assert "über" in render(umlaut, Format.JSONL)
 
 
+def test_alternatives_are_part_of_json_if_there_are_any() -> None:
+    """Each segment lists its best texts; without any the object is what it always was."""
+    best = (Alternative("hi", 0.98765), Alternative("high", 0.25))
+    segments = (Segment(0.0, 1.0, "hi", 0.98765, True, (), best), Segment(1.0, 2.0, "you", 1.0, True))
+    first, second = json.loads(render(Transcript("t", 2.0, "toy@1.0.0", segments), Format.JSONL))["segments"]
+    assert first["alternatives"] == [{"text": "hi", "confidence": 0.988}, {"text": "high", "confidence": 0.25}]
+    assert "alternatives" not in second
+
+
 @pytest.mark.parametrize(
     ("form", "expected"),
     [(Format.TEXT, ""), (Format.SRT, ""), (Format.VTT, "WEBVTT\n"), (Format.TSV, "start\tend\ttext\n")],
@@ -104,6 +113,8 @@ def test_suffixes() -> None:
 def test_segments_are_the_finals_in_seconds() -> None:
     """Interims are left out; samples become seconds of the wire rate."""
     word = WireWord("hi", 4000, 8000, 0.5)
-    final = Result(0, 2, "hi", 2, True, True, 4000, 8000, 0.5, (word,))
+    best = (Alternative("hi", 0.5), Alternative("high", 0.25))
+    final = Result(0, 2, "hi", 2, True, True, 4000, 8000, 0.5, (word,), best)
     interim = Result(1, 1, "no", 0, False, False, 8000, 9000, 0.5)
-    assert segments_of([final, interim], 8000) == (Segment(0.5, 1.0, "hi", 0.5, True, (Word("hi", 0.5, 1.0, 0.5),)),)
+    expected = Segment(0.5, 1.0, "hi", 0.5, True, (Word("hi", 0.5, 1.0, 0.5),), best)
+    assert segments_of([final, interim], 8000) == (expected,)

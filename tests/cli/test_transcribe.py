@@ -193,6 +193,7 @@ def test_language_that_the_model_lacks(tmp_path: Path, serving: list[str]) -> No
         (["-", "--encoding", "pcm_s16le"], "standard input needs --encoding and --rate"),
         (["a.wav", "--rate", "8000"], "--encoding and --rate describe standard input"),
         (["a.wav", "b.wav", "-f", "srt"], "srt of 2 files needs --output-dir"),
+        (["a.wav", "--n-best", "2"], "--n-best needs --format json or jsonl, text has no place for alternatives"),
     ],
 )
 def test_usage(arguments: list[str], message: str) -> None:

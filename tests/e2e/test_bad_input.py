@@ -21,9 +21,11 @@ from streamer.session.messages import (
     Audio,
     Cancel,
     ClientMessage,
+    Decoding,
     End,
     Endpointing,
     Finalize,
+    Hotword,
     Update,
 )
 from tests.e2e.serving import TRANSPORTS, serving
@@ -64,6 +66,61 @@ CASES: dict[str, tuple[list[ClientMessage], type[StreamerError], str]] = {
         changed(endpointing=Endpointing(max_segment_s=-1.0)),
         InvalidRequest,
         "endpointing max_segment_s: expected a finite number of seconds above 0, got -1.0",
+    ),
+    "method_unknown": (
+        changed(decoding=Decoding("viterbi")),
+        InvalidRequest,
+        "decoding method: expected greedy, beam or nothing, got 'viterbi'",
+    ),
+    "beam_of_none": (
+        changed(decoding=Decoding(beam=0)),
+        InvalidRequest,
+        "decoding beam: expected an integer from 1 to 16, got 0",
+    ),
+    "beam_too_wide": (
+        changed(decoding=Decoding("beam", 17)),
+        InvalidRequest,
+        "decoding beam: expected an integer from 1 to 16, got 17",
+    ),
+    "lm_scale_negative": (
+        changed(decoding=Decoding(lm_scale=-0.5)),
+        InvalidRequest,
+        "decoding lm_scale: expected a number from 0 to 5, got -0.5",
+    ),
+    "more_alternatives_than_hypotheses": (
+        changed(decoding=Decoding(beam=2, n_best=3)),
+        InvalidRequest,
+        "decoding n_best: expected an integer from 1 to beam, 2, got 3",
+    ),
+    "hotword_empty": (
+        changed(decoding=Decoding(hotwords=(Hotword("ada"), Hotword("")))),
+        InvalidRequest,
+        "decoding hotwords[1]: expected a phrase, got ''",
+    ),
+    "hotword_too_long": (
+        changed(decoding=Decoding(hotwords=(Hotword("x" * 65),))),
+        InvalidRequest,
+        "decoding hotwords[0]: expected at most 64 characters, got 65",
+    ),
+    "hotword_boost_too_large": (
+        changed(decoding=Decoding(hotwords=(Hotword("ada", 20.5),))),
+        InvalidRequest,
+        "decoding hotwords[0] boost: expected a number from 0 to 20, got 20.5",
+    ),
+    "hotwords_too_many": (
+        changed(decoding=Decoding(hotwords=tuple(Hotword(str(index)) for index in range(501)))),
+        InvalidRequest,
+        "decoding hotwords: expected at most 500 phrases, got 501",
+    ),
+    "hotwords_without_a_beam": (
+        changed(decoding=Decoding("greedy", hotwords=(Hotword("ada"),))),
+        InvalidRequest,
+        "decoding hotwords: expected method beam, got greedy",
+    ),
+    "beam_that_the_model_lacks": (
+        changed(decoding=Decoding("beam")),
+        InvalidRequest,
+        "model counter-asr has no beam search, got decoding method beam",
     ),
     "audio_first": ([Audio(bytes(320))], InvalidRequest, "expected config first, got audio"),
     "end_first": ([End()], InvalidRequest, "expected config first, got end"),
