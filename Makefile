@@ -71,7 +71,7 @@ train-asr: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train asr-en and e
 	$(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
 		--pieces $(WORK)/features/pieces.model --out $(WORK)/bundles/asr-en
 
-evaluate-asr: $(TRAIN_VENV)/.train ## word error rates of the shipped asr-en on real and synthetic speech
+evaluate-asr: $(TRAIN_VENV)/.train ## word errors and processor time of the shipped asr-en, beside PocketSphinx
 	$(TRAIN_BIN)/python -m models.transducer.evaluate --data $(DATA)
 
 wheel: $(VENV)/.dev ## build the wheel and the source distribution into dist/

@@ -15,6 +15,8 @@ import numpy as np
 import soundfile
 
 SAMPLE_RATE = 16_000
+# Where modules of the workshop are found, wherever the caller is.
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -48,40 +50,56 @@ class Score:
     onset_error_s: float
     cpu_ratio: float
 
-    def row(self, name: str) -> str:
-        """One line of the card's table."""
-        return (
-            f"| {name} | {self.utterances} | {self.words} | {100 * self.word_error:.1f} % "
-            f"| {100 * self.character_error:.1f} % | {1000 * self.onset_error_s:+.0f} ms | {self.cpu_ratio:.3f} |"
+    def row(self, speech: str, recogniser: str, peer: "Score | None" = None) -> str:
+        """One line of the table; the last column is the processor time against that of `peer`."""
+        cells = (
+            *(speech, recogniser, str(self.utterances), str(self.words)),
+            *(f"{100 * self.word_error:.1f} %", f"{100 * self.character_error:.1f} %"),
+            *(f"{1000 * self.onset_error_s:+.0f} ms", f"{self.cpu_ratio:.3f}"),
+            f"{self.cpu_ratio / peer.cpu_ratio:.2f}" if peer is not None else "-",
         )
+        return f"| {' | '.join(cells)} |"
 
 
-HEADER = "| set | utterances | words | WER | CER | first word, median | CPU s per audio s |\n" + "|---" * 7 + "|"
+_COLUMNS = ("set", "recogniser", "utterances", "words", "WER", "CER", "first word, median", "CPU s per audio s")
+
+
+def header(peer: str) -> str:
+    """The two lines above the rows; `peer` names whose processor time the others are compared with."""
+    return f"| {' | '.join(_COLUMNS)} | CPU of {peer}'s |\n" + "|---" * (len(_COLUMNS) + 1) + "|"
+
+
 # The first sound is where 20 ms are louder than this share of the recording's loud parts (-30 dB).
 _ONSET_SHARE = 10 ** (-30 / 20)
 _ONSET_SAMPLES = SAMPLE_RATE // 50
 
 
-def listen(spoken: Sequence[Spoken], bundle: Path) -> tuple[list[Heard], float]:
-    """Run every recording through `streamer transcribe` with `bundle`; returns what was heard, and CPU seconds.
+def listen(spoken: Sequence[Spoken], bundle: Path, options: Sequence[str] = ()) -> tuple[list[Heard], float]:
+    """Run every recording through `streamer transcribe` with `bundle` and, say, `options` of its decoding.
 
-    Raises `RuntimeError` with the command's complaint if it fails.
+    Returns what was heard, and CPU seconds; raises `RuntimeError` with the command's complaint if it fails.
+    """
+    command = ["streamer.cli.main", "transcribe", "--format", "jsonl", "--quiet"]
+    return run_module([*command, "--bundle-path", str(bundle.parent), "--model", bundle.name, *options], spoken)
+
+
+def run_module(arguments: Sequence[str], spoken: Sequence[Spoken]) -> tuple[list[Heard], float]:
+    """Run a Python module, with arguments, on a folder of the recordings; it prints JSON lines like `listen`'s.
+
+    Returns what was heard and the CPU seconds, user and system, of the process from its start to its end.
     """
     with tempfile.TemporaryDirectory() as folder:
         for index, item in enumerate(spoken):
             soundfile.write(f"{folder}/{index:06d}.wav", item.samples, SAMPLE_RATE, "FLOAT")
-        command = [
-            *(sys.executable, "-m", "streamer.cli.main", "transcribe", folder, "--format", "jsonl", "--quiet"),
-            *("--bundle-path", str(bundle.parent), "--model", bundle.name),
-        ]
         before = os.times()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", *arguments, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT)
         after = os.times()
     if done.returncode != 0:
-        raise RuntimeError(f"streamer transcribe ended with status {done.returncode}: {done.stderr.strip()}")
+        raise RuntimeError(f"{' '.join(arguments)} ended with status {done.returncode}: {done.stderr.strip()}")
     heard = {Path(line["file"]).name: _heard(line) for line in map(json.loads, done.stdout.splitlines())}
-    cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    return [heard[f"{index:06d}.wav"] for index in range(len(spoken))], cpu
+    cpu_s = after.children_user - before.children_user + after.children_system - before.children_system
+    return [heard[f"{index:06d}.wav"] for index in range(len(spoken))], cpu_s
 
 
 def score(spoken: Sequence[Spoken], heard: Sequence[Heard], cpu_s: float) -> Score:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.train
 
 pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
-from models.common.served_words import SAMPLE_RATE, Heard, Spoken, listen, onset_s, score  # noqa: E402
+from models.common.served_words import SAMPLE_RATE, Heard, Spoken, header, listen, onset_s, score  # noqa: E402
 from tests.toys import counter_expected, write_counter_asr  # noqa: E402
 from tests.toys.counter import PIECES  # noqa: E402
 
@@ -24,7 +24,10 @@ def test_words_and_characters_are_pooled() -> None:
     assert (result.utterances, result.words, result.word_error) == (2, 4, 0.25)
     assert result.onset_error_s == pytest.approx(0.1)
     assert result.cpu_ratio == pytest.approx(0.25)
-    assert result.row("set") == "| set | 2 | 4 | 25.0 % | 16.7 % | +100 ms | 0.250 |"
+    assert result.row("set", "ours") == "| set | ours | 2 | 4 | 25.0 % | 16.7 % | +100 ms | 0.250 | - |"
+    peer = score(spoken, [Heard("a b c", 1.1), Heard("d", 1.1)], cpu_s=2.0)
+    assert result.row("set", "ours", peer).endswith("| 0.250 | 0.50 |")
+    assert header("Peer").splitlines()[0].count("|") == result.row("set", "ours").count("|")
 
 
 def test_nothing_heard_is_an_error_of_everything() -> None:
