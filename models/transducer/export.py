@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from models.common.onnx_export import read_weights, round_weights
 from models.common.slots import RingRows, Rows, SlottedGraph, StateSpec, Update
 from models.common.text import BLANK, Pieces
 from models.transducer.config import SUBSAMPLING, Config
+from models.transducer.language_model import NGRAMS, WORDS
 from models.transducer.model import EncoderState, Transducer
 
 OTHER_WEIGHTS = "other_weights.npz"
@@ -26,6 +28,8 @@ CARD = Path(__file__).with_name("README.md")
 _REFERENCE_STEPS = 6
 # A transducer may speak of a sound a few frames late; one more chunk of silence lets the last word out.
 _EMISSION_CHUNKS = 1
+# Weights of the beam search with the language model, chosen on the dev speakers.
+LM_SCALE, TOKEN_BONUS = 0.35, 0.7
 
 
 class TransducerStep(torch.nn.Module):
@@ -99,8 +103,18 @@ def joint_graph(model: Transducer) -> SlottedGraph:
     return SlottedGraph(TransducerJoint(model), ["encoded", "contexts"], ["log_probs"], [])
 
 
-def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mapping[str, str], delay_frames: int) -> None:
-    """Write the bundle of `model` to `folder`; `about` holds name, version, description and licence."""
+def export_bundle(
+    model: Transducer,
+    pieces: Pieces,
+    folder: Path,
+    about: Mapping[str, str],
+    delay_frames: int,
+    language_model: Path | None = None,
+) -> None:
+    """Write the bundle of `model` to `folder`; `about` holds name, version, description and licence.
+
+    `language_model` is a folder written by `models.transducer.language_model`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     round_weights(model)
@@ -119,6 +133,11 @@ def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mappin
     pieces.write_tokens(folder / "tokens.txt")
     assets = [asset(folder, folder / "tokens.txt", "tokens.txt"), asset(folder, CARD, "README.md")]
     assets.append(asset(folder, folder / OTHER_WEIGHTS, OTHER_WEIGHTS))
+    task = _task(model.config, chunk, delay_frames)
+    if language_model is not None:
+        assets += [asset(folder, language_model / name, name) for name in (WORDS, NGRAMS)]
+        task["assets"] |= {"words": WORDS, "ngrams": NGRAMS}
+        task["parameters"] |= {"lm_scale": LM_SCALE, "token_bonus": TOKEN_BONUS}
     write_manifest(
         folder,
         {
@@ -126,7 +145,7 @@ def export_bundle(model: Transducer, pieces: Pieces, folder: Path, about: Mappin
             "languages": ["en"],
             "sample_rate": SAMPLE_RATE,
             "receptive_field_samples": receptive_field(model.config),
-            "task": _task(model.config, chunk, delay_frames),
+            "task": task,
             "pools": [{"name": "stream"}],
             "states": [state_entry(state) for state in step.states],
             "graphs": graphs,
@@ -178,6 +197,7 @@ def main() -> None:
     parser.add_argument("--name", default="asr-en")
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--delay-frames", type=int, default=2, help="by how many frames tokens come late, measured")
+    parser.add_argument("--language-model", type=Path, help="folder written by language_model, for the beam search")
     arguments = parser.parse_args()
     about = {
         "name": arguments.name,
@@ -186,12 +206,14 @@ def main() -> None:
         "licence": "Apache-2.0; training data credited in README.md",
     }
     pieces = Pieces(arguments.pieces)
-    export_bundle(load_checkpoint(arguments.checkpoint), pieces, arguments.out, about, arguments.delay_frames)
+    model = load_checkpoint(arguments.checkpoint)
+    export_bundle(model, pieces, arguments.out, about, arguments.delay_frames, arguments.language_model)
 
 
-def _task(config: Config, chunk: int, delay_frames: int) -> dict[str, object]:
+def _task(config: Config, chunk: int, delay_frames: int) -> dict[str, Any]:
     return {
         "kind": "transcribe",
+        "program": "beam_search",
         "roles": {
             "pcm": "step.pcm",
             "token_ids": "step.token_ids",

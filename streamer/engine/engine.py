@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Engine:
-    """Serves `bundles` on worker threads. `programs` are the multi-call targets that manifests may name.
+    """Serves `bundles` on worker threads. `programs` holds the one that a manifest names, by `name@version`.
 
     `choose_worker` is thread-safe; `prepare`, `start` and `stop` belong to the owner.
     """

@@ -49,6 +49,8 @@ class _Tick:
 class Worker:
     """Serves some streams: their leases, their steps and the code of their sessions.
 
+    `programs` holds, by `name@version`, the program that the bundle's manifest names.
+
     `lease`, `release`, `free_slots`, `post`, `after_iteration` and `call_every` are thread-safe; the other methods
     belong to the worker's thread. Nothing that a posted function, a callback or a graph raises ends the worker.
     """
@@ -249,7 +251,7 @@ class Worker:
     def _execute(self, runner: Runner, target: str, rows: Sequence[Row]) -> list[Result]:
         try:
             if self._is_program(runner, target):
-                return run_program(target, self._programs[target], runner, rows)
+                return run_program(target, self._programs[runner.bundle.key], runner, rows)
             return runner.run(target, rows)
         except Exception:
             log.exception("runner failed", bundle=runner.bundle.key, target=target)
@@ -257,7 +259,7 @@ class Worker:
             return [Result(error=fault)] * len(rows)
 
     def _is_program(self, runner: Runner, target: str) -> bool:
-        return target == runner.bundle.manifest.task.program and target in self._programs
+        return target == runner.bundle.manifest.task.program and runner.bundle.key in self._programs
 
     def _is_current(self, step: Step) -> bool:
         return all(self._pools[lease.bundle, lease.pool].is_current(lease) for lease in step.row.leases)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
@@ -14,6 +14,8 @@ from streamer.engine.engine import Engine
 from streamer.engine.settings import MIB, EngineSettings
 from streamer.errors import InvalidRequest
 from streamer.host.host import Host
+from streamer.tasks.registry import program_of
+from streamer.work import Program
 
 
 @asynccontextmanager
@@ -24,7 +26,7 @@ async def running_host(settings: Settings) -> AsyncIterator[Host]:
     """
     metrics = CollectorRegistry()
     bundles = load_bundles(settings)
-    engine = Engine(bundles, engine_settings(settings.engine), registry=metrics)
+    engine = Engine(bundles, engine_settings(settings.engine), programs_of(bundles), registry=metrics)
     host = Host(engine, bundles, settings, metrics)
     await host.start()
     try:
@@ -40,6 +42,12 @@ def load_bundles(settings: Settings) -> tuple[Bundle, ...]:
     registry = Registry(settings.bundle_path)
     loaded = {bundle.key: bundle for bundle in map(registry.resolve, settings.models)}
     return tuple(loaded.values())
+
+
+def programs_of(bundles: Iterable[Bundle]) -> dict[str, Program]:
+    """Make the programs that `bundles` name, by `name@version`; raises `BundleError`."""
+    made = {bundle.key: program_of(bundle.manifest, bundle.folder) for bundle in bundles}
+    return {key: program for key, program in made.items() if program is not None}
 
 
 def engine_settings(section: EngineSection) -> EngineSettings:

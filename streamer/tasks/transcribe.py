@@ -1,39 +1,38 @@
-"""The host loop of greedy recognisers: tokens of each chunk to interim and final transcripts."""
+"""The host loop of recognisers: tokens of each chunk to interim and final transcripts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
-from streamer.errors import ModelFault
 from streamer.tasks.base import TaskStep, Transcript
+from streamer.tasks.decoding import Alternative
 from streamer.tasks.endpoint import Endpoint, Endpointing, find_endpoint
-from streamer.tasks.recogniser import Frames, Recogniser
+from streamer.tasks.recogniser import Recogniser
+from streamer.tasks.search import Search
 from streamer.tasks.words import Spelling, Token, confidence, group_words, join, place, spell
 from streamer.work import Array, Tensors
 
 SEARCH_GROUP = "search"
 
-# Minus infinity, which a model may return, has no place in JSON.
-_LEAST_LOGP = -100.0
-
 
 class Transcribe:
-    """Implements `streamer.tasks.base.Task` for recognisers of one graph call per chunk; see `Recogniser`.
+    """Implements `streamer.tasks.base.Task` for recognisers; see `Recogniser`. `search` finds the tokens.
 
     At the first step every state group starts. When a segment ends by silence or `finish_segment`, only the group
     `search` starts anew, if the bundle has one; what the encoder has heard stays. A segment that reaches its maximal
     length is cut between words without touching the search: the word in progress moves to the next segment with its
     tokens, so it is neither cut nor lost. Only a single word longer than twice that length is cut.
 
-    Rules are looked at once per chunk, so the transcripts do not depend on how the audio was cut into packets.
+    Rules are looked at once per chunk, so the transcripts do not depend on how the audio was cut into packets. Finals
+    carry the `n_best` best texts if more than one is asked for.
     """
 
-    def __init__(self, recogniser: Recogniser, endpointing: Endpointing) -> None:
+    def __init__(self, recogniser: Recogniser, endpointing: Endpointing, search: Search, n_best: int = 1) -> None:
         self._recogniser = recogniser
+        self._search = search
+        self._n_best = n_best
         self._rules = endpointing
         audio = self._recogniser.audio
         self.sample_rate = self._recogniser.timing.sample_rate
@@ -44,9 +43,8 @@ class Transcribe:
         self._start = frozenset(self._recogniser.graph.groups)
         self._chunks = 0
         self._frames = 0
-        # The open segment: its number, its tokens so far, the frame at which waiting for its first word began.
+        # The open segment: its number, the frame at which waiting for its first word began. The search has its tokens.
         self._segment = 0
-        self._tokens: list[Token] = []
         self._since = 0
         # What its last interim said, and how many it had.
         self._text = ""
@@ -56,14 +54,13 @@ class Transcribe:
 
     def step(self, chunk: Array) -> TaskStep:
         """Turn the next chunk (float32 `[chunk_samples]`) into a step."""
-        graph = self._recogniser.graph
-        return TaskStep(graph.name, {self._recogniser.audio.input: chunk}, self._start)
+        inputs = {self._recogniser.audio.input: chunk, **self._search.inputs()}
+        return TaskStep(self._search.target, inputs, self._start)
 
     def complete(self, outputs: Tensors, is_padded: bool = False, interims: bool = True) -> Sequence[Transcript]:
         """Take the outputs of a step: an interim if the text changed, finals where the segment ends."""
-        frames = self._recogniser.frames(outputs, self._frames)
-        has_news = self._take(frames)
-        self._frames = frames.first + len(frames.ids)
+        before = self._tokens
+        self._frames = self._search.take(outputs, self._frames)
         self._chunks += 1
         self._start = frozenset()
         endpoint = None if is_padded else self._endpoint()
@@ -72,7 +69,7 @@ class Transcribe:
         if endpoint is not None:
             return self._close(end_of_turn=True)
         # Spelling a segment costs as much as it is long, so it is not done for nobody.
-        return self._interim() if has_news and interims else []
+        return self._interim() if interims and self._tokens != before else []
 
     def finish_segment(self) -> Sequence[Transcript]:
         """Close the open segment and let the next step search anew; returns its final, if it has any words."""
@@ -90,7 +87,7 @@ class Transcribe:
             "chunks": self._chunks,
             "frames": self._frames,
             "segment": self._segment,
-            "tokens": [list(token) for token in self._tokens],
+            "search": self._search.state(),
             "since": self._since,
             "text": self._text,
             "revision": self._revision,
@@ -103,7 +100,7 @@ class Transcribe:
         self._start = frozenset(state["start"])
         self._chunks, self._frames = state["chunks"], state["frames"]
         self._segment, self._since = state["segment"], state["since"]
-        self._tokens = [Token(*token) for token in state["tokens"]]
+        self._search.restore(state["search"])
         self._text, self._revision = state["text"], state["revision"]
         self._closed = state["closed"]
 
@@ -112,30 +109,21 @@ class Transcribe:
         """Position after the last sample that the model has seen."""
         return (self._chunks - 1) * self.hop_samples + self.chunk_samples if self._chunks else 0
 
-    def _take(self, frames: Frames) -> bool:
-        """Add the tokens of `frames` to the segment; whether there were any."""
-        n_before = len(self._tokens)
-        vocabulary = self._recogniser.vocabulary
-        for index in np.flatnonzero(frames.ids != self._recogniser.blank_id):
-            token, logp = int(frames.ids[index]), float(frames.logps[index])
-            if token not in vocabulary:
-                raise ModelFault(f"expected a token id of the vocabulary, got {token}")
-            if not logp <= 1e-3:
-                raise ModelFault(f"expected a log-probability of at most 0, got {logp:g}")
-            if vocabulary.has_text(token):
-                self._tokens.append(Token(token, frames.first + int(index), max(logp, _LEAST_LOGP)))
-        return len(self._tokens) > n_before
+    @property
+    def _tokens(self) -> tuple[Token, ...]:
+        return tuple(self._search.tokens)
 
     def _endpoint(self) -> Endpoint | None:
-        seconds = self._recogniser.timing.frame_samples / self.sample_rate
-        if not self._tokens:
+        seconds, tokens = self._recogniser.timing.frame_samples / self.sample_rate, self._tokens
+        if not tokens:
             return find_endpoint(self._rules, False, (self._frames - self._since) * seconds, 0.0)
-        silence = self._frames - 1 - self._tokens[-1].frame
-        return find_endpoint(self._rules, True, silence * seconds, (self._frames - self._tokens[0].frame) * seconds)
+        silence = self._frames - 1 - tokens[-1].frame
+        return find_endpoint(self._rules, True, silence * seconds, (self._frames - tokens[0].frame) * seconds)
 
     def _cut(self) -> Sequence[Transcript]:
         """End the segment for its length; the word in progress opens the next one."""
-        words = group_words(self._tokens, self._recogniser.vocabulary)
+        tokens = self._tokens
+        words = group_words(tokens, self._recogniser.vocabulary)
         carried = list(words[-1])
         if len(words) == 1:
             length_s = (self._frames - carried[0].frame) * self._recogniser.timing.frame_samples / self.sample_rate
@@ -143,24 +131,27 @@ class Transcribe:
                 return []
             carried = []
         end = self._recogniser.timing.sample(carried[0].frame) if carried else self._heard
-        finals = self._final(self._tokens[: len(self._tokens) - len(carried)], False, min(end, self._heard))
+        # What is final may not be taken back, so the other hypotheses go.
+        self._search.settle()
+        finals = self._final([tokens[: len(tokens) - len(carried)]], False, min(end, self._heard))
         if finals:
-            self._open(carried)
+            self._open(carried, is_new=False)
         else:
             # All but the word in progress were tokens without text: the segment goes on as it was.
-            self._tokens = carried
+            self._search.restart(carried, is_new=False)
         return finals
 
     def _close(self, end_of_turn: bool) -> Sequence[Transcript]:
-        finals = self._final(self._tokens, end_of_turn, self._heard)
-        self._open([])
+        finals = self._final(self._search.settle(), end_of_turn, self._heard)
+        self._open([], is_new=True)
         groups = self._recogniser.graph.groups
         # Before the first step everything is to start anyway.
         self._start |= {SEARCH_GROUP} & set(groups)
         return finals
 
-    def _open(self, tokens: list[Token]) -> None:
-        self._tokens, self._since = tokens, self._frames
+    def _open(self, tokens: Sequence[Token], is_new: bool) -> None:
+        self._search.restart(tokens, is_new)
+        self._since = self._frames
         self._text, self._revision = "", 0
 
     def _interim(self) -> Sequence[Transcript]:
@@ -171,13 +162,24 @@ class Transcribe:
         self._revision += 1
         return [transcript]
 
-    def _final(self, tokens: Sequence[Token], end_of_turn: bool, end: int) -> Sequence[Transcript]:
-        transcript = self._transcript(tokens, is_final=True, end_of_turn=end_of_turn, end=end)
+    def _final(self, texts: Sequence[Sequence[Token]], end_of_turn: bool, end: int) -> Sequence[Transcript]:
+        transcript = self._transcript(texts[0], is_final=True, end_of_turn=end_of_turn, end=end)
         if not transcript.text:
             return []
+        if self._n_best > 1:
+            transcript = replace(transcript, alternatives=self._alternatives(texts))
         self._segment += 1
         self._closed = transcript.end_sample
         return [transcript]
+
+    def _alternatives(self, texts: Sequence[Sequence[Token]]) -> tuple[Alternative, ...]:
+        """The first `n_best` different texts; two hypotheses may spell the same words with other pieces."""
+        found: dict[str, Alternative] = {}
+        for tokens in texts:
+            text = join(spell(tokens, self._recogniser.vocabulary, is_final=True))
+            if text:
+                found.setdefault(text, Alternative(text, confidence(tokens)))
+        return tuple(found.values())[: self._n_best]
 
     def _transcript(self, tokens: Sequence[Token], is_final: bool, end_of_turn: bool, end: int) -> Transcript:
         words = spell(tokens, self._recogniser.vocabulary, is_final)
@@ -197,6 +199,12 @@ class Transcribe:
         )
 
     def _stable_chars(self, words: Sequence[Spelling]) -> int:
-        # Greedy search never takes a token back, but the last word may still move to the next segment. A search that
-        # takes tokens back counts here only the words that all its hypotheses share.
-        return len(join(words[:-1]))
+        # The last word may still move to the next segment, and a beam may take back what its hypotheses do not share.
+        agreed, stable = self._search.agreed, []
+        for word in words[:-1]:
+            agreed -= len(word.tokens)
+            # The next token is shared too, or a hypothesis might still go on with the word.
+            if agreed < 1:
+                break
+            stable.append(word)
+        return len(join(stable))

@@ -295,7 +295,7 @@ def test_a_stream_moves_to_another_slot(worker: Worker) -> None:
 
 def test_a_program_is_a_target(toy: Toys) -> None:
     """Steps of a program are batched and run call by call."""
-    worker = Worker(0, [runner_of(toy(write_beams))], {"pair_search": pair_search})
+    worker = Worker(0, [runner_of(toy(write_beams))], {BEAMS: pair_search})
     xs = np.random.default_rng(0).integers(-5, 5, (2, 4)).astype(np.float32)
     seen: list[np.ndarray] = []
     for x in xs:

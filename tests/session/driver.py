@@ -12,6 +12,7 @@ from streamer.audio.pcm import encode
 from streamer.session.messages import Audio, ClientMessage, Config, Flow, Result, ServerMessage
 from streamer.session.session import Session, SessionSettings
 from streamer.tasks.recogniser import Recogniser
+from streamer.tasks.search import GreedySearch
 from streamer.tasks.transcribe import Transcribe
 from tests.tasks import toy
 
@@ -33,7 +34,8 @@ class Driver:
     def task(self) -> Transcribe:
         config = self.session.config
         assert config is not None
-        return Transcribe(Recogniser.of(toy.parsed(toy.manifest()), self.folder), config.endpointing)
+        recogniser = Recogniser.of(toy.parsed(toy.manifest()), self.folder)
+        return Transcribe(recogniser, config.endpointing, GreedySearch(recogniser))
 
     def send(self, message: ClientMessage, now: float | None = None, run: bool = True) -> None:
         self.now = self.now if now is None else now

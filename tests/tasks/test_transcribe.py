@@ -13,6 +13,7 @@ from streamer.errors import ModelFault
 from streamer.tasks.base import Transcript
 from streamer.tasks.endpoint import Endpointing
 from streamer.tasks.recogniser import Recogniser
+from streamer.tasks.search import GreedySearch
 from streamer.tasks.transcribe import Transcribe
 from streamer.tasks.words import Spelling, spell
 from tests.tasks import toy
@@ -28,7 +29,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def transcribe(folder: Path, **rules: Any) -> Transcribe:
-    return Transcribe(Recogniser.of(toy.parsed(toy.manifest()), folder), Endpointing(**rules))
+    recogniser = Recogniser.of(toy.parsed(toy.manifest()), folder)
+    return Transcribe(recogniser, Endpointing(**rules), GreedySearch(recogniser))
 
 
 def outputs(*pieces: str, logp: float = -0.1) -> dict[str, np.ndarray]:
@@ -95,7 +97,8 @@ def test_a_bundle_without_search(folder: Path) -> None:
     data = toy.manifest()
     data["states"][1]["group"] = "encoder"
     data["graphs"][0]["groups"] = ["encoder"]
-    task = Transcribe(Recogniser.of(toy.parsed(data), folder), Endpointing())
+    recogniser = Recogniser.of(toy.parsed(data), folder)
+    task = Transcribe(recogniser, Endpointing(), GreedySearch(recogniser))
     feed(task, ["▁a"])
     task.finish_segment()
     assert task.step(np.zeros(toy.CHUNK, np.float32)).start == frozenset()

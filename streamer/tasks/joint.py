@@ -1,0 +1,96 @@
+"""What a bundle offers to a beam search: its encoder's frames, its joiner, and a language model if it has one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamer.bundle.manifest import Graph, Manifest
+from streamer.errors import BundleError
+from streamer.tasks.lexicon import WordModel
+from streamer.tasks.ngram import NGramModel
+from streamer.tasks.tokens import Vocabulary
+
+PROGRAM = "beam_search"
+# Weights of a bundle that does not state its own.
+_LM_SCALE, _TOKEN_BONUS = 0.3, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The joiner of a transducer with a stateless predictor, checked against its manifest.
+
+    Roles: `encoded` (output of the graph that takes PCM, float32 `[frames, joint]`), and of a second graph
+    `joint_encoded` (input, float32 `[joint]`), `joint_contexts` (input, int64 `[-1, context_size]`, the last tokens of
+    each hypothesis, oldest first, -1 for none) and `log_probs` (output, float32 `[-1, vocabulary]`). Parameters:
+    `context_size`, and optionally `lm_scale` and `token_bonus`. Assets of the language model, both or none: `words`, a
+    word a line, and `ngrams`.
+    """
+
+    step: Graph
+    graph: Graph
+    encoded: str
+    entry: str
+    contexts: str
+    log_probs: str
+    context_size: int
+    lm_scale: float
+    token_bonus: float
+    has_language_model: bool
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Joint | None:
+        """Read the roles, or return None for a bundle without the program; raises `BundleError`."""
+        if manifest.task.program != PROGRAM:
+            return None
+        step, encoded = _role(manifest, "encoded")
+        graph, entry = _role(manifest, "joint_encoded")
+        others = {role: _role(manifest, role) for role in ("joint_contexts", "log_probs")}
+        if any(found.name != graph.name for found, _ in others.values()) or step.name == graph.name:
+            raise BundleError(
+                f"bundle {manifest.name}: expected encoded in one graph and the joiner's roles in another"
+            )
+        size = manifest.task.parameters.get("context_size")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise BundleError(
+                f"bundle {manifest.name}: parameter context_size: expected an integer from 1, got {size!r}"
+            )
+        assets = {"words", "ngrams"} & set(manifest.task.assets)
+        if len(assets) == 1:
+            raise BundleError(f"bundle {manifest.name}: expected the assets words and ngrams, got only {assets.pop()}")
+        names = (encoded, entry, others["joint_contexts"][1], others["log_probs"][1])
+        weights = (_number(manifest, "lm_scale", _LM_SCALE), _number(manifest, "token_bonus", _TOKEN_BONUS))
+        return cls(step, graph, *names, size, *weights, bool(assets))
+
+    def start_context(self, blank: int) -> list[int]:
+        """The context of a text that has not begun: blank, and nothing before."""
+        return [-1] * (self.context_size - 1) + [blank]
+
+
+def read_language_model(manifest: Manifest, folder: Path, vocabulary: Vocabulary) -> WordModel | None:
+    """Load the language model of a bundle, None if it has none; raises `BundleError`."""
+    if "ngrams" not in manifest.task.assets:
+        return None
+    ngrams = NGramModel.load(folder / manifest.task.assets["ngrams"])
+    try:
+        words = (folder / manifest.task.assets["words"]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"bundle {manifest.name}: cannot read the word list: {error}") from None
+    if len(words) != len(ngrams.unigrams):
+        got = f"{len(words)} words and {len(ngrams.unigrams)} unigrams"
+        raise BundleError(f"bundle {manifest.name}: expected a word for every unigram, got {got}")
+    return WordModel(words, ngrams, vocabulary)
+
+
+def _role(manifest: Manifest, role: str) -> tuple[Graph, str]:
+    if role not in manifest.task.roles:
+        raise BundleError(f"bundle {manifest.name}: program {PROGRAM} needs the role {role}")
+    graph, name = manifest.role(role)
+    return manifest.graph(graph), name
+
+
+def _number(manifest: Manifest, name: str, default: float) -> float:
+    value = manifest.task.parameters.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BundleError(f"bundle {manifest.name}: parameter {name}: expected a number, got {value!r}")
+    return float(value)
