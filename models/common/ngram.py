@@ -7,6 +7,7 @@ Sentences have a start and no end: the model tells what comes next if something 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def count(sentences: Iterable[Sequence[int]], packing: Packing, order: int) -> l
 def continuation(levels: Sequence[Level], packing: Packing) -> list[Level]:
     """Replace the counts of all but the highest order by the number of distinct tokens before."""
     changed = []
-    for n, (level, above) in enumerate(zip(levels, levels[1:], strict=False), start=1):
+    for n, (level, above) in enumerate(pairwise(levels), start=1):
         distinct = np.zeros(len(level.keys), np.int64)
         np.add.at(distinct, np.searchsorted(level.keys, packing.suffix(above.keys, n + 1)), 1)
         starts = packing.first(level.keys, n) == START
@@ -187,7 +188,7 @@ def trie(model: Sequence[Estimate], vocabulary: int) -> dict[str, np.ndarray]:
     packing = Packing(vocabulary, len(model))
     words = [np.array([-1]), *(packing.last(level.keys) for level in model)]
     fanout = [np.array([len(model[0].keys)])]
-    for level, above in zip(model, model[1:], strict=False):
+    for level, above in pairwise(model):
         owner = np.searchsorted(level.keys, packing.context(above.keys))
         fanout.append(np.bincount(owner, minlength=len(level.keys)))
     backoff = [np.zeros(1), *(level.backoff for level in model[:-1])]
