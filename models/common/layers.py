@@ -106,10 +106,13 @@ class ConvModule(nn.Module):
         """Whole signal f32[B, T, D]."""
         return self._mix(functional.pad(self._gated(x), (0, 0, self.past, 0)))
 
-    def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """One chunk f32[B, C, D] with the cache f32[B, kernel - 1, D] of gated inputs."""
+    def step(self, x: Tensor, cache: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One chunk f32[B, C, D] with the cache f32[B, kernel - 1, D] of gated inputs.
+
+        With `count` i64[B], the cache moves on by the first `count` frames of the chunk alone.
+        """
         gated = torch.cat([cache, self._gated(x)], 1)
-        return self._mix(gated), gated[:, -self.past :]
+        return self._mix(gated), gated[:, -self.past :] if count is None else rows_from(gated, count, self.past)
 
     def _gated(self, x: Tensor) -> Tensor:
         return functional.glu(self.gate(x), -1)
@@ -124,6 +127,12 @@ def chunk_mask(frames: int, chunk: int, left: int, device: torch.device) -> Tens
     position = torch.arange(frames, device=device)
     start = (position - position % chunk)[:, None]
     return additive((position >= start - left) & (position < start + chunk))
+
+
+def rows_from(x: Tensor, first: Tensor, length: int) -> Tensor:
+    """Rows `first` i64[B] and on of f32[B, T, D], `length` of them; beyond the end the last row repeats."""
+    index = (first[:, None] + torch.arange(length, device=x.device)).clamp(max=x.shape[1] - 1)
+    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[2]))
 
 
 def additive(visible: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class TransducerStep(torch.nn.Module):
         log_mel, samples = model.log_mel.step(inputs["pcm"], state["samples"], before.frame == 0)
         frames, after, keys, values = model.encoder.step(log_mel, before)
         encoded = model.enter(frames)
-        ids, scores, context = model.search(encoded, _started(state["context"]))
+        ids, scores, context = model.search(encoded, started(state["context"]))
         chunk, left = model.config.chunk, model.config.left
         ring = (before.frame[:, None] + torch.arange(chunk)) % left
         updates: dict[str, Update] = {"samples": samples, "context": context, **after._asdict()}
@@ -88,7 +88,7 @@ def states(config: Config) -> list[StateSpec]:
         StateSpec("values", ring),
         StateSpec("gated", (config.layers, config.kernel - 1, config.width)),
         StateSpec("frame", (), torch.int64),
-        # The last tokens, oldest first; an initial state has one value, so `_started` turns it into -1 and blank.
+        # The last tokens, oldest first; an initial state has one value, so `started` turns it into -1 and blank.
         StateSpec("context", (config.context,), torch.int64, initial=-1, group="search"),
     ]
 
@@ -118,22 +118,16 @@ def export_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     round_weights(model)
-    step, joint, chunk = step_graph(model), joint_graph(model), model.chunk_samples
+    step, chunk = step_graph(model), model.chunk_samples
     audio = {"input": "pcm", "chunk_samples": chunk, "hop_samples": chunk, "delay_samples": chunk}
-    graphs = [
-        write_graph(folder, "step", step, [_noise(2, chunk)], {"audio": audio}, taps=["log_mel"]),
-        write_graph(folder, "joint", joint, _joint_inputs(model.config, 2), {}, taps=["predicted"], free=["contexts"]),
-    ]
-    _write_other_weights(model, folder)
-    encoded, contexts = _joint_inputs(model.config, _REFERENCE_STEPS)
-    references = [
-        write_reference(folder, "step", step, {"pcm": _noise(_REFERENCE_STEPS, chunk)}),
-        write_reference(folder, "joint", joint, {"encoded": encoded, "contexts": contexts}),
-    ]
+    entry = write_graph(folder, "step", step, [noise(2, chunk)], {"audio": audio}, taps=["log_mel"])
+    reference = write_reference(folder, "step", step, {"pcm": noise(_REFERENCE_STEPS, chunk)})
+    joint, joint_reference = write_joint(folder, model)
+    write_other_weights(model, folder)
     pieces.write_tokens(folder / "tokens.txt")
     assets = [asset(folder, folder / "tokens.txt", "tokens.txt"), asset(folder, CARD, "README.md")]
     assets.append(asset(folder, folder / OTHER_WEIGHTS, OTHER_WEIGHTS))
-    task = _task(model.config, chunk, delay_frames)
+    task = task_entry(model.config, chunk, delay_frames)
     if language_model is not None:
         assets += [asset(folder, language_model / name, name) for name in (WORDS, NGRAMS)]
         task["assets"] |= {"words": WORDS, "ngrams": NGRAMS}
@@ -148,11 +142,19 @@ def export_bundle(
             "task": task,
             "pools": [{"name": "stream"}],
             "states": [state_entry(state) for state in step.states],
-            "graphs": graphs,
+            "graphs": [entry, joint],
             "assets": assets,
-            "references": references,
+            "references": [reference, joint_reference],
         },
     )
+
+
+def write_joint(folder: Path, model: Transducer) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the graph `joint` with a recorded run; returns the manifest's entries of both."""
+    joint, inputs = joint_graph(model), joint_inputs(model.config, 2)
+    entry = write_graph(folder, "joint", joint, inputs, {}, taps=["predicted"], free=["contexts"])
+    encoded, contexts = joint_inputs(model.config, _REFERENCE_STEPS)
+    return entry, write_reference(folder, "joint", joint, {"encoded": encoded, "contexts": contexts})
 
 
 def load_bundle_weights(folder: Path) -> dict[str, Tensor]:
@@ -166,7 +168,7 @@ def load_bundle_weights(folder: Path) -> dict[str, Tensor]:
         return weights | {name: torch.from_numpy(others[name]).float() for name in others.files}
 
 
-def _write_other_weights(model: Transducer, folder: Path) -> None:
+def write_other_weights(model: Transducer, folder: Path) -> None:
     """Keep beside the graph what only training uses, and what the tracer merged because it was equal."""
     in_graph = read_weights(folder / "step.onnx", _PREFIX).keys()
     others = {name: w.numpy().astype(np.float16) for name, w in model.state_dict().items() if name not in in_graph}
@@ -210,7 +212,8 @@ def main() -> None:
     export_bundle(model, pieces, arguments.out, about, arguments.delay_frames, arguments.language_model)
 
 
-def _task(config: Config, chunk: int, delay_frames: int) -> dict[str, Any]:
+def task_entry(config: Config, chunk: int, delay_frames: int) -> dict[str, Any]:
+    """Describe the task for the manifest; `chunk` in samples."""
     return {
         "kind": "transcribe",
         "program": "beam_search",
@@ -234,12 +237,12 @@ def _task(config: Config, chunk: int, delay_frames: int) -> dict[str, Any]:
     }
 
 
-def _started(context: Tensor) -> Tensor:
+def started(context: Tensor) -> Tensor:
     """Read the last token of a stream that has none as blank, as in training."""
     return torch.stack([context[:, 0], context[:, 1].clamp(min=BLANK)], 1)
 
 
-def _joint_inputs(config: Config, rows: int) -> list[Tensor]:
+def joint_inputs(config: Config, rows: int) -> list[Tensor]:
     """Example rows of the graph `joint`: `encoded` f32[rows, joint] and `contexts` i64[rows, 3, 2] from -1 on."""
     generator = torch.Generator().manual_seed(0)
     encoded = torch.randn(rows, config.joint, generator=generator)
@@ -248,7 +251,8 @@ def _joint_inputs(config: Config, rows: int) -> list[Tensor]:
     return [encoded, contexts]
 
 
-def _noise(rows: int, samples: int) -> Tensor:
+def noise(rows: int, samples: int) -> Tensor:
+    """Example rows of PCM f32[rows, samples], the same every time."""
     return torch.randn(rows, samples, generator=torch.Generator().manual_seed(0)) * 0.1
 
 

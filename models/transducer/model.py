@@ -87,7 +87,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rotation: Rotation, mask: Tensor) -> Tensor:
         """Whole signal f32[B, T, D]."""
-        x = x + self.dropout(self.attention(self.norms[0](x), rotation, mask))
+        return self.refine(x + self.dropout(self.attention(self.norms[0](x), rotation, mask)))
+
+    def refine(self, x: Tensor) -> Tensor:
+        """What follows attention, on the whole signal f32[B, T, D]."""
         x = x + self.dropout(self.conv(self.norms[1](x)))
         return x + self.dropout(self.feed_forward(self.norms[2](x)))
 
@@ -96,10 +99,14 @@ class Block(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
         """One chunk f32[B, C, D]; returns it with the new ring rows and convolution cache."""
         attended, rows = self.attention.step(self.norms[0](x), rotation, mask, ring)
-        x = x + attended
-        mixed, gated = self.conv.step(self.norms[1](x), gated)
+        x, gated = self.refine_step(x + attended, gated)
+        return x, rows, gated
+
+    def refine_step(self, x: Tensor, gated: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What follows attention, on one chunk f32[B, C, D]; `count` as in `ConvModule.step`."""
+        mixed, gated = self.conv.step(self.norms[1](x), gated, count)
         x = x + mixed
-        return x + self.feed_forward(self.norms[2](x)), rows, gated
+        return x + self.feed_forward(self.norms[2](x)), gated
 
 
 class Encoder(nn.Module):
@@ -204,16 +211,19 @@ class Transducer(nn.Module):
         """Logits f32[B, 3 T, letters] of a training-only CTC head over letters, three to a frame."""
         return self.spelling(frames).unflatten(-1, (LETTERS_PER_FRAME, len(LETTERS))).flatten(1, 2)
 
-    def search(self, encoded: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def search(self, encoded: Tensor, context: Tensor, count: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Greedy search with at most one symbol per frame, unrolled over the frames.
 
         Takes `enter`ed frames f32[B, T, joint] and the context i64[B, 2]; returns token ids
-        i64[B, T] (0 = none), their log-probabilities f32[B, T] and the new context.
+        i64[B, T] (0 = none), their log-probabilities f32[B, T] and the new context. With `count`
+        i64[B], only the first `count` frames are heard; ids and scores of the others are zero.
         """
         ids, scores = [], []
-        for frame in encoded.unbind(1):
+        for i, frame in enumerate(encoded.unbind(1)):
             log_probs = torch.log_softmax(self.join(frame, self.predictor(context)), -1)
             score, token = log_probs.max(-1)
+            if count is not None:
+                score, token = score * (i < count), token * (i < count)
             emitted = (token != 0)[:, None]
             context = torch.where(emitted, torch.stack([context[:, 1], token], 1), context)
             ids.append(token)

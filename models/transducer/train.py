@@ -68,20 +68,30 @@ def initial_weights(source: Path) -> dict[str, Tensor]:
 
 
 def _loss(trainer: Trainer, curriculum: Curriculum, batch: Batch) -> tuple[Tensor, dict[str, float], float]:
-    """Losses per label: the CTC heads alone at first, then the transducer with them at its side."""
-    model, batch = trainer.model, batch.to(trainer.settings.device)
+    batch = batch.to(trainer.settings.device)
+    frames = trainer.model.encoder(batch.log_mel)
+    total, parts = recognition_loss(trainer.model, frames, batch, curriculum, trainer.fraction)
+    return total, parts, batch.audio_s
+
+
+def recognition_loss(
+    model: Transducer, frames: Tensor, batch: Batch, curriculum: Curriculum, progress: float
+) -> tuple[Tensor, dict[str, float]]:
+    """Losses per label of encoded frames: the CTC heads alone at first, then the transducer with them at its side.
+
+    `progress` is the share of the run that is over. Returns the loss and its parts for the log.
+    """
     labels = batch.lengths.sum()
-    frames = model.encoder(batch.log_mel)
     log_probs = model.ctc(frames).float().log_softmax(-1)
     ctc = _ctc_loss(log_probs, batch) / labels
     total, parts = _CTC_WEIGHT * ctc, {"ctc": ctc.item()}
-    if trainer.fraction < curriculum.spelling:
+    if progress < curriculum.spelling:
         spelling = _spelling_loss(model.spell(frames).float().log_softmax(-1), batch) / labels
         total, parts = total + _CTC_WEIGHT * spelling, {**parts, "spelling": spelling.item()}
-    if trainer.fraction >= curriculum.ctc_alone:
+    if progress >= curriculum.ctc_alone:
         transducer = _transducer_loss(model, frames, log_probs, batch) / labels
         total, parts = total + transducer, {"transducer": transducer.item(), **parts}
-    return total, parts, batch.audio_s
+    return total, parts
 
 
 def _spelling_loss(log_probs: Tensor, batch: Batch) -> Tensor:
