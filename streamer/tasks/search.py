@@ -16,7 +16,7 @@ from streamer.tasks.decoding import Decoding
 from streamer.tasks.hotwords import HotwordTrie, compile_hotwords
 from streamer.tasks.joint import PROGRAM, Joint
 from streamer.tasks.pieces import Tokeniser
-from streamer.tasks.recogniser import Recogniser
+from streamer.tasks.recogniser import Frames, Recogniser
 from streamer.tasks.words import Token
 from streamer.work import Array, Tensors
 
@@ -64,6 +64,8 @@ class GreedySearch:
         self._recogniser = recogniser
         self.target = recogniser.graph.name
         self._tokens: list[Token] = []
+        # What the model would add if the segment ended now.
+        self._held_back: list[Token] = []
 
     def inputs(self) -> Mapping[str, Array]:
         """Nothing but audio."""
@@ -72,11 +74,10 @@ class GreedySearch:
     def take(self, outputs: Tensors, frames_done: int) -> int:
         """Read ids and log-probabilities per frame."""
         frames = self._recogniser.frames(outputs, frames_done)
-        for index in np.flatnonzero(frames.ids != self._recogniser.blank_id):
-            token = checked_token(self._recogniser, frames.ids[index], frames.first + int(index), frames.logps[index])
-            if token is not None:
-                self._tokens.append(token)
-        return frames.first + len(frames.ids)
+        self._tokens += self._spoken(frames)
+        held_back = self._recogniser.held_back(outputs, frames.end)
+        self._held_back = [] if held_back is None else self._spoken(held_back)
+        return frames.end
 
     @property
     def tokens(self) -> Sequence[Token]:
@@ -89,20 +90,33 @@ class GreedySearch:
         return len(self._tokens)
 
     def settle(self) -> Sequence[Sequence[Token]]:
-        """There is but one text."""
-        return [self._tokens]
+        """There is but one text, and what was held back belongs to it."""
+        return [[*self._tokens, *self._held_back]]
 
     def restart(self, tokens: Sequence[Token], is_new: bool) -> None:
         """Replace the tokens."""
         self._tokens = list(tokens)
+        if is_new:
+            self._held_back = []
 
     def state(self) -> dict[str, Any]:
         """Return the tokens."""
-        return {"tokens": [list(token) for token in self._tokens]}
+        return {
+            "tokens": [list(token) for token in self._tokens],
+            "held_back": [list(token) for token in self._held_back],
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take the tokens."""
         self._tokens = [Token(*token) for token in state["tokens"]]
+        self._held_back = [Token(*token) for token in state["held_back"]]
+
+    def _spoken(self, frames: Frames) -> list[Token]:
+        tokens = [
+            checked_token(self._recogniser, frames.ids[index], frames.frame(int(index)), frames.logps[index])
+            for index in np.flatnonzero(frames.ids != self._recogniser.blank_id)
+        ]
+        return [token for token in tokens if token is not None]
 
 
 @dataclass(frozen=True, slots=True)
