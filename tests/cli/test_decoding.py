@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from streamer.cli.decoding import decoding_of
 from streamer.errors import InvalidRequest
 from streamer.session.messages import Decoding, Hotword
 from tests.cli.conftest import streamer, write_audio
+from tests.toys import vowels_pcm, write_vowels
 
 
 def test_nothing_asked_for_is_the_default() -> None:
@@ -74,3 +77,17 @@ def test_options_reach_the_stream(tmp_path: Path, serving: list[str], options: l
     result = streamer("transcribe", path, *serving, *options, "-q", "-f", "jsonl")
     assert result.exit_code == 1
     assert result.stderr == f"streamer: {path}: model counter-asr has no beam search, got decoding {asked_for}\n"
+
+
+def test_a_beam_and_hotwords_change_the_text(tmp_path: Path) -> None:
+    """The beam hears the likelier pair, a phrase that was told wins over it, and JSON lists what else there was."""
+    write_vowels(tmp_path)
+    (tmp_path / "words.txt").write_text("e u\n")
+    soundfile.write(tmp_path / "a.wav", vowels_pcm("a o"), 16000, "FLOAT")
+    command = ["transcribe", tmp_path / "a.wav", "--bundle-path", tmp_path, "--model", "vowels", "-q"]
+    assert streamer(*command).stdout == "a o\n"
+    assert streamer(*command, "--beam", 4).stdout == "a u\n"
+    assert streamer(*command, "--hotwords", tmp_path / "words.txt").stdout == "e u\n"
+    found = json.loads(streamer(*command, "--n-best", 3, "-f", "jsonl").stdout)
+    assert found["text"] == "a u"
+    assert [best["text"] for best in found["segments"][0]["alternatives"]] == ["a u", "e o", "e u"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from streamer.engine.engine import Engine
 from streamer.engine.settings import EngineSettings
 from streamer.gateway.server import Addresses, Gateway
 from streamer.host import Host, Stream
+from streamer.host.assemble import programs_of
 from streamer.session.messages import ClientMessage, Config, Ready, ServerMessage
 from tests.toys import write_counter_asr
 
@@ -46,11 +47,18 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(folder: Path, transport: str, max_streams: int = 16, **settings: Any) -> AsyncIterator[Served]:
-    """Serve the counter over `transport` with one worker."""
-    bundle = load_bundle(write_counter_asr(folder))
+async def serving(
+    folder: Path,
+    transport: str,
+    max_streams: int = 16,
+    write: Callable[[Path], Path] = write_counter_asr,
+    **settings: Any,
+) -> AsyncIterator[Served]:
+    """Serve the toy that `write` writes over `transport` with one worker."""
+    bundle = load_bundle(write(folder))
     registry = CollectorRegistry()
-    engine = Engine([bundle], EngineSettings(workers=1, max_streams=max_streams), registry=registry)
+    workers = EngineSettings(workers=1, max_streams=max_streams)
+    engine = Engine([bundle], workers, programs_of([bundle]), registry=registry)
     chosen = Settings(grpc_port=0, http_port=0, **settings)
     host = Host(engine, [bundle], chosen, registry)
     await host.start()

@@ -11,6 +11,7 @@ from tests.toys.mistakes import write_faulty, write_forgetful, write_wrong_order
 from tests.toys.ragged import write_ragged
 from tests.toys.speaker import speaker_expected, write_speaker
 from tests.toys.variants import write_variants
+from tests.toys.vowels import vowels_pcm, write_vowels
 
 __all__ = [
     "counter_expected",
@@ -18,6 +19,7 @@ __all__ = [
     "pair_search",
     "pair_search_expected",
     "speaker_expected",
+    "vowels_pcm",
     "write_beams",
     "write_counter_asr",
     "write_faulty",
@@ -25,5 +27,6 @@ __all__ = [
     "write_ragged",
     "write_speaker",
     "write_variants",
+    "write_vowels",
     "write_wrong_order",
 ]

@@ -114,7 +114,7 @@ def test_reads_client_frames(text, message):
         ),
         (
             CONFIG[:-1] + ',"decoding":{"beams":4}}',
-            "config.decoding: expected no keys but method, beam, lm_scale, hotwords, hotword_boost, n_best, got 'beams'",
+            "config.decoding: expected no keys but method, beam, lm_scale, hotwords, hotword_boost, n_best, got 'beam",
         ),
         (
             CONFIG[:-1] + ',"decoding":{"hotwords":[{"phrase":"a"},{"word":"b"}]}}',
