@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamer.cli import bundle_export
 from streamer.cli.options import BundlePath, ConfigFile, given, settings_from
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from streamer.bundle.registry import Entry, Registry
 
 app = typer.Typer(help="List, show and check bundles of models.", no_args_is_help=True)
+app.add_typer(bundle_export.app, name="export")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
