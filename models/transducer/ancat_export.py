@@ -30,6 +30,7 @@ def load_checkpoint(path: Path) -> AncatTransducer:
     """Load the averaged weights of a checkpoint of `ancat_train`, safely."""
     saved = torch.load(path, weights_only=True, map_location="cpu")
     config = dict(saved["config"])
+    config.pop("delay_weight")
     look_ahead = LookAhead(**config.pop("look_ahead"))
     model = AncatTransducer(Config(**config), look_ahead)
     model.load_state_dict(saved["average"])

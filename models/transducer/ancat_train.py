@@ -53,16 +53,16 @@ def main() -> None:
     model.start_from(initial_weights(arguments.init))
     schedule = Schedule(math.inf, peak=arguments.rate, warmup_updates=_WARMUP)
     settings = Settings(schedule, arguments.out, arguments.device, evaluate_every_s=math.inf)
-    trainer = CountedTrainer(model, settings, stored(config, look_ahead), arguments.updates)
+    trainer = CountedTrainer(model, settings, stored(config, look_ahead, arguments.weight), arguments.updates)
     seed = arguments.seed + trainer.progress.updates
     batches = Batches(arguments.features, pieces, lambda: trainer.fraction, arguments.batch, seed, CONTINUED)
     evaluate = partial(_evaluate, AncatTransducer(config, look_ahead), pieces, arguments.features)
     trainer.run(iter(batches), partial(_loss, trainer, arguments.weight), evaluate)
 
 
-def stored(config: Config, look_ahead: LookAhead) -> dict:
+def stored(config: Config, look_ahead: LookAhead, weight: float) -> dict:
     """What a checkpoint says of its model; see `ancat_export.load_checkpoint`."""
-    return {**asdict(config), "look_ahead": asdict(look_ahead)}
+    return {**asdict(config), "look_ahead": asdict(look_ahead), "delay_weight": weight}
 
 
 def delay_weight(weight: float, progress: float) -> float:
