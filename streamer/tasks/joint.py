@@ -9,7 +9,9 @@ from streamer.bundle.manifest import Graph, Manifest
 from streamer.errors import BundleError
 from streamer.tasks.lexicon import WordModel
 from streamer.tasks.ngram import NGramModel
+from streamer.tasks.recogniser import read_calibration
 from streamer.tasks.tokens import Vocabulary
+from streamer.tasks.words import Calibration
 
 PROGRAM = "beam_search"
 # Weights of a bundle that does not state its own.
@@ -23,7 +25,8 @@ class Joint:
     Roles: `encoded` (output of the graph that takes PCM, float32 `[frames, joint]`), and of a second graph
     `joint_encoded` (input, float32 `[joint]`), `joint_contexts` (input, int64 `[-1, context_size]`, the last tokens of
     each hypothesis, oldest first, -1 for none) and `log_probs` (output, float32 `[-1, vocabulary]`). Parameters:
-    `context_size`, and optionally `lm_scale` and `token_bonus`. Assets of the language model, both or none: `words`, a
+    `context_size`, and optionally `lm_scale`, `token_bonus`, and both of
+    `beam_confidence_slope` and `beam_confidence_bias`. Assets of the language model, both or none: `words`, a
     word a line, and `ngrams`.
     """
 
@@ -37,6 +40,7 @@ class Joint:
     lm_scale: float
     token_bonus: float
     has_language_model: bool
+    calibration: Calibration | None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Joint | None:
@@ -60,7 +64,8 @@ class Joint:
             raise BundleError(f"bundle {manifest.name}: expected the assets words and ngrams, got only {assets.pop()}")
         names = (encoded, entry, others["joint_contexts"][1], others["log_probs"][1])
         weights = (_number(manifest, "lm_scale", _LM_SCALE), _number(manifest, "token_bonus", _TOKEN_BONUS))
-        return cls(step, graph, *names, size, *weights, bool(assets))
+        calibration = read_calibration(manifest, "beam_confidence")
+        return cls(step, graph, *names, size, *weights, bool(assets), calibration)
 
     def start_context(self, blank: int) -> list[int]:
         """The context of a text that has not begun: blank, and nothing before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from streamer.bundle.manifest import Audio, Graph, Manifest, Tensor
 from streamer.errors import BundleError, ModelFault
 from streamer.tasks.tokens import Vocabulary, read_tokens
-from streamer.tasks.words import Timing
+from streamer.tasks.words import Calibration, Timing
 from streamer.work import Array, Tensors
 
 
@@ -46,7 +47,8 @@ class Recogniser:
     after the last sample until every word has left the model), `symbols_per_frame` (1 if left out). Asset: `tokens`.
 
     Optional roles `tail_token_ids` and `tail_token_logp`, of the same types: the tokens that the search still holds
-    back and would say if the segment ended with this step. They belong to its last frame.
+    back and would say if the segment ended with this step. They belong to its last frame. Optional parameters, both or
+    none: `confidence_slope` and `confidence_bias`, see `Calibration`.
     """
 
     graph: Graph
@@ -59,6 +61,7 @@ class Recogniser:
     vocabulary: Vocabulary
     symbols_per_frame: int = 1
     tail: tuple[str, str] | None = None
+    calibration: Calibration | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, folder: Path) -> Recogniser:
@@ -84,6 +87,7 @@ class Recogniser:
         return cls(
             graph, graph.audio, ids.name, logps.name, blank_id, flush_samples, timing, vocabulary, symbols,
             _tail_outputs(manifest, graph),
+            read_calibration(manifest, "confidence"),
         )  # fmt: skip
 
     def frames(self, outputs: Tensors, frames_done: int) -> Frames:
@@ -133,6 +137,17 @@ def _role(manifest: Manifest, role: str, data_type: str) -> tuple[Graph, Tensor]
         got = f"{tensor.data_type} {list(tensor.dims)}"
         raise BundleError(f"bundle {manifest.name}: role {role}: expected {data_type} of one dimension, got {got}")
     return graph, tensor
+
+
+def read_calibration(manifest: Manifest, prefix: str) -> Calibration | None:
+    """Read the parameters `<prefix>_slope` and `<prefix>_bias`, None without both; raises `BundleError`."""
+    found = {end: manifest.task.parameters.get(f"{prefix}_{end}") for end in ("slope", "bias")}
+    if found["slope"] is None and found["bias"] is None:
+        return None
+    for end, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise BundleError(f"bundle {manifest.name}: parameter {prefix}_{end}: expected a number, got {value!r}")
+    return Calibration(float(found["slope"]), float(found["bias"]))  # type: ignore[arg-type]
 
 
 def _tail_outputs(manifest: Manifest, graph: Graph) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ from streamer.tasks.hotwords import HotwordTrie, compile_hotwords
 from streamer.tasks.joint import PROGRAM, Joint
 from streamer.tasks.pieces import Tokeniser
 from streamer.tasks.recogniser import Frames, Recogniser
-from streamer.tasks.words import Token
+from streamer.tasks.words import Calibration, Token
 from streamer.work import Array, Tensors
 
 # Minus infinity, which a model may return, has no place in JSON.
@@ -29,6 +29,9 @@ class Search(Protocol):
 
     target: str
     """The graph or program of a step."""
+
+    calibration: Calibration | None
+    """What log-probabilities of this search are worth."""
 
     def inputs(self) -> Mapping[str, Array]:
         """What a step needs beside the audio."""
@@ -63,6 +66,7 @@ class GreedySearch:
     def __init__(self, recogniser: Recogniser) -> None:
         self._recogniser = recogniser
         self.target = recogniser.graph.name
+        self.calibration = recogniser.calibration
         self._tokens: list[Token] = []
         # What the model would add if the segment ended now.
         self._held_back: list[Token] = []
@@ -126,6 +130,7 @@ class BeamOptions:
     width: int
     lm_scale: float
     hotwords: HotwordTrie | None
+    calibration: Calibration | None
 
     @classmethod
     def of(cls, decoding: Decoding, joint: Joint, recogniser: Recogniser) -> BeamOptions:
@@ -135,7 +140,7 @@ class BeamOptions:
         if decoding.hotwords:
             tokeniser = Tokeniser(recogniser.vocabulary)
             trie = compile_hotwords(decoding.hotwords, decoding.hotword_boost, tokeniser)
-        return cls(decoding.beam, scale, trie)
+        return cls(decoding.beam, scale, trie, joint.calibration)
 
 
 class BeamSearch:
@@ -145,6 +150,7 @@ class BeamSearch:
 
     def __init__(self, recogniser: Recogniser, options: BeamOptions) -> None:
         self._recogniser = recogniser
+        self.calibration = options.calibration
         self._fixed = {"width": np.array(options.width), "lm_scale": np.array(options.lm_scale)}
         if options.hotwords is not None:
             self._fixed |= options.hotwords.tensors()

@@ -178,13 +178,14 @@ class Transcribe:
         for tokens in texts:
             text = join(spell(tokens, self._recogniser.vocabulary, is_final=True))
             if text:
-                found.setdefault(text, Alternative(text, confidence(tokens)))
+                found.setdefault(text, Alternative(text, confidence(tokens, self._search.calibration)))
         return tuple(found.values())[: self._n_best]
 
     def _transcript(self, tokens: Sequence[Token], is_final: bool, end_of_turn: bool, end: int) -> Transcript:
         words = spell(tokens, self._recogniser.vocabulary, is_final)
         text = join(words)
-        spans = place(words, self._recogniser.timing, self._closed, max(end, self._closed))
+        limits = self._closed, max(end, self._closed)
+        spans = place(words, self._recogniser.timing, *limits, self._search.calibration)
         return Transcript(
             segment_id=self._segment,
             revision=self._revision,
@@ -194,7 +195,7 @@ class Transcribe:
             end_of_turn=end_of_turn,
             start_sample=spans[0].start_sample if spans else self._closed,
             end_sample=spans[-1].end_sample if spans else self._closed,
-            confidence=confidence(tokens),
+            confidence=confidence(tokens, self._search.calibration),
             words=spans,
         )
 

@@ -13,6 +13,8 @@ from streamer.tasks.tokens import Vocabulary
 
 # How long a word lasts at most after its last token: a token stands at one frame and has no end of its own.
 MAX_TAIL_S = 0.4
+# Below this all is equally wrong, and the logistic curve cannot overflow.
+_LEAST_MEAN = -20.0
 
 
 class Token(NamedTuple):
@@ -34,6 +36,18 @@ class Timing:
     def sample(self, frame: int) -> int:
         """Return the sample at which a token of `frame` was spoken; may be negative."""
         return frame * self.frame_samples - self.token_delay_samples
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Turns the mean log-probability of tokens into the share of words that are right at that value.
+
+    A logistic curve, fitted on speech that training never heard (Platt, "Probabilistic outputs for support vector
+    machines", 1999).
+    """
+
+    slope: float
+    bias: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +103,9 @@ def join(words: Sequence[Spelling]) -> str:
     return "".join((" " if word.spaced else "") + word.text for word in words).strip()
 
 
-def place(words: Sequence[Spelling], timing: Timing, begin: int, end: int) -> tuple[WordSpan, ...]:
+def place(
+    words: Sequence[Spelling], timing: Timing, begin: int, end: int, calibration: Calibration | None = None
+) -> tuple[WordSpan, ...]:
     """Give `words` their times, clipped to the samples `begin` to `end`.
 
     A word starts at its first token and ends where the next one starts, or `MAX_TAIL_S` after its last token if that
@@ -100,16 +116,19 @@ def place(words: Sequence[Spelling], timing: Timing, begin: int, end: int) -> tu
     ends = [_clip(timing.sample(word.tokens[-1].frame) + tail, begin, end) for word in words]
     limits = [*starts, end][1:]
     return tuple(
-        WordSpan(word.text, start, max(start, min(stop, limit)), confidence(word.tokens))
+        WordSpan(word.text, start, max(start, min(stop, limit)), confidence(word.tokens, calibration))
         for word, start, stop, limit in zip(words, starts, ends, limits, strict=True)
     )
 
 
-def confidence(tokens: Sequence[Token]) -> float:
-    """Return the geometric mean of the probabilities of `tokens`; 0 for none."""
+def confidence(tokens: Sequence[Token], calibration: Calibration | None = None) -> float:
+    """How likely it is that `tokens` are right, 0 for none; without calibration their geometric mean probability."""
     if not tokens:
         return 0.0
-    return min(1.0, math.exp(sum(_logps(tokens)) / len(tokens)))
+    mean = min(0.0, sum(_logps(tokens)) / len(tokens))
+    if calibration is None:
+        return math.exp(mean)
+    return 1.0 / (1.0 + math.exp(-(calibration.slope * max(mean, _LEAST_MEAN) + calibration.bias)))
 
 
 def _logps(tokens: Sequence[Token]) -> Iterator[float]:

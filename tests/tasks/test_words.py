@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamer.tasks.base import WordSpan
 from streamer.tasks.tokens import Vocabulary
-from streamer.tasks.words import Timing, Token, confidence, join, place, spell
+from streamer.tasks.words import Calibration, Timing, Token, confidence, join, place, spell
 
 PIECES = ("▁a", "b", "▁", "<0xE6>", "<0x97>", "<0xA5>", "<0x41>", "日", "本", "▁x▁y", "<0xFF>")
 VOCABULARY = Vocabulary(PIECES)
@@ -102,3 +102,13 @@ def test_confidence_is_the_geometric_mean() -> None:
     assert confidence([Token(0, 0, 1e-4)]) == 1.0
     word = place(spell(made, VOCABULARY, True), TIMING, 0, 100)[0]
     assert word == WordSpan("ab", 0, 100, pytest.approx(0.6))
+
+
+def test_calibrated_confidence_is_a_logistic_curve() -> None:
+    """Slope and bias turn the mean log-probability into a share; certain tokens do not make a certain word."""
+    calibration = Calibration(2.0, 1.0)
+    made = [Token(0, 0, -0.5), Token(1, 1, -1.5)]
+    assert confidence(made, calibration) == pytest.approx(1 / (1 + math.exp(1.0)))
+    assert confidence([Token(0, 0, 0.0)], calibration) == pytest.approx(1 / (1 + math.exp(-1.0)))
+    assert confidence([Token(0, 0, -100.0)], calibration) < 1e-9
+    assert confidence([], calibration) == 0.0
