@@ -66,7 +66,7 @@ _COLUMNS = ("set", "recogniser", "utterances", "words", "WER", "CER", "first wor
 
 def header(peer: str) -> str:
     """The two lines above the rows; `peer` names whose processor time the others are compared with."""
-    return f"| {' | '.join(_COLUMNS)} | CPU of {peer}'s |\n" + "|---" * (len(_COLUMNS) + 1) + "|"
+    return f"| {' | '.join(_COLUMNS)} | CPU against {peer} |\n" + "|---" * (len(_COLUMNS) + 1) + "|"
 
 
 # The first sound is where 20 ms are louder than this share of the recording's loud parts (-30 dB).
