@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from tests.bundle.sherpa.toy_files import Value, random, write, write_tokens
 
 VOCABULARY = 11
 BLANK = VOCABULARY
@@ -16,8 +17,6 @@ WINDOW, SHIFT, FACTOR, FRAMES = 35, 32, 4, 8
 LAYERS, HIDDEN, WIDTH = 2, 4, 16
 CHANNEL, TIME = (2, 7, 6), (2, 6, 5)
 _F, _I64, _I32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
-
-Value = tuple[str, int, list[int | str]]
 
 
 def metadata(**changes: Any) -> dict[str, Any]:
@@ -37,36 +36,13 @@ def metadata(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if value is not None}
 
 
-def write(
-    path: Path,
-    nodes: list[onnx.NodeProto],
-    inputs: list[Value],
-    outputs: list[Value],
-    weights: Mapping[str, Any],
-    about: Mapping[str, Any],
-) -> None:
-    """Write a model of `nodes`; `about` becomes its metadata."""
-    graph = helper.make_graph(
-        nodes, "toy",
-        [helper.make_tensor_value_info(*value) for value in inputs],
-        [helper.make_tensor_value_info(*value) for value in outputs],
-        [numpy_helper.from_array(np.asarray(weight), name) for name, weight in weights.items()],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    helper.set_model_props(model, {key: str(value) for key, value in about.items()})
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
-
-
-def write_tokens(folder: Path, pieces: list[str] | None = None) -> None:
-    pieces = pieces or [*(chr(97 + index) for index in range(VOCABULARY)), "<blk>"]
-    (folder / "tokens.txt").write_text("".join(f"{piece} {index}\n" for index, piece in enumerate(pieces)))
+PIECES = [*(chr(97 + index) for index in range(VOCABULARY)), "<blk>"]
 
 
 def write_ctc(folder: Path, batch: str | int = "N", **about: Any) -> Path:
     """A CTC model of one file, with its tokens."""
     _write_encoder(folder / "model.onnx", batch, metadata(**about), is_ctc=True)
-    write_tokens(folder)
+    write_tokens(folder, PIECES)
     return folder
 
 
@@ -77,12 +53,8 @@ def write_transducer(
     _write_encoder(folder / "encoder.onnx", batch, metadata(**about), is_ctc=False)
     _write_decoder(folder / "decoder.onnx", decoder_batch)
     _write_joiner(folder / "joiner.onnx", decoder_batch, blank_bias)
-    write_tokens(folder)
+    write_tokens(folder, PIECES)
     return folder
-
-
-def _random(seed: int, *dims: int) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(dims).astype(np.float32)
 
 
 def _write_encoder(path: Path, n: str | int, about: Mapping[str, Any], is_ctc: bool) -> None:
@@ -121,7 +93,7 @@ def _write_encoder(path: Path, n: str | int, about: Mapping[str, Any], is_ctc: b
         "one": np.float32(1), "two": np.float32(2), "one_integer": np.int64(1),
     }  # fmt: skip
     if is_ctc:
-        weights["weight"] = _random(5, WIDTH, VOCABULARY + 1) * 0.6
+        weights["weight"] = random(5, WIDTH, VOCABULARY + 1) * 0.6
     inputs: list[Value] = [("x", _F, [n, 80, WINDOW]), ("length", _I64, [n]), *states]
     outputs = [out, ("length_out", _I64, [n]), *((f"{name}_out", kind, dims) for name, kind, dims in states)]
     write(path, nodes, inputs, outputs, weights, about)
@@ -146,8 +118,8 @@ def _write_decoder(path: Path, n: str | int) -> None:
     ]
     state = [LAYERS, n, HIDDEN]
     weights = {
-        "embedding": _random(6, VOCABULARY + 1, HIDDEN), "half": np.float32(0.5),
-        "weight": _random(7, HIDDEN, WIDTH), "last": np.array([2]),
+        "embedding": random(6, VOCABULARY + 1, HIDDEN), "half": np.float32(0.5),
+        "weight": random(7, HIDDEN, WIDTH), "last": np.array([2]),
     }  # fmt: skip
     inputs: list[Value] = [("y", _I32, [n, 1]), ("l", _I32, [n]), ("h", _F, state), ("c", _F, state)]
     outputs: list[Value] = [
@@ -168,6 +140,6 @@ def _write_joiner(path: Path, n: str | int, blank_bias: float) -> None:
     ]
     bias = np.zeros(VOCABULARY + 1, np.float32)
     bias[BLANK] = blank_bias
-    weights = {"weight": _random(8, WIDTH, VOCABULARY + 1), "bias": bias, "first": np.array([1])}
+    weights = {"weight": random(8, WIDTH, VOCABULARY + 1), "bias": bias, "first": np.array([1])}
     inputs: list[Value] = [("e", _F, [n, WIDTH, 1]), ("p", _F, [n, WIDTH, 1])]
     write(path, nodes, inputs, [("out", _F, [n, 1, 1, VOCABULARY + 1])], weights, {})

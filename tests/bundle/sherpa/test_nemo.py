@@ -16,9 +16,9 @@ from streamer.errors import BundleError
 from streamer.tasks.tokens import read_tokens
 from tests.bundle.sherpa import nemo_toys as toys
 from tests.bundle.sherpa.graph_streams import GraphStreams, Said
-from tests.bundle.sherpa.peer import Heard, hear, signals
+from tests.bundle.sherpa.sherpa_onnx_peer import Heard, hear, signals
+from tests.bundle.sherpa.toy_files import write_tokens
 
-PIECES = [*(chr(97 + index) for index in range(toys.VOCABULARY)), "<blk>"]
 SIGNALS = signals(2.0, 2.7, 1.2)
 
 
@@ -53,7 +53,7 @@ def test_ctc_says_what_sherpa_onnx_says(tmp_path: Path) -> None:
     graph, recogniser = GraphStreams(import_nemo_ctc(source(folder))), ctc_peer(folder)
     together, alone = (graph.run(SIGNALS, batched) for batched in (True, False))
     for signal, said, single in zip(SIGNALS, together, alone, strict=True):
-        assert_same(said, hear(recogniser, signal, PIECES))
+        assert_same(said, hear(recogniser, signal, toys.PIECES))
         assert [token[:2] for token in said] == [token[:2] for token in single]
 
 
@@ -64,7 +64,7 @@ def test_a_transducer_says_what_sherpa_onnx_says(tmp_path: Path, blank_bias: flo
     graph, recogniser = GraphStreams(import_nemo_transducer(source(folder))), transducer_peer(folder)
     together, alone = (graph.run(SIGNALS, batched) for batched in (True, False))
     for signal, said, single in zip(SIGNALS, together, alone, strict=True):
-        heard = hear(recogniser, signal, PIECES)
+        heard = hear(recogniser, signal, toys.PIECES)
         assert_same(said, heard)
         # Its features differ from their definition by up to 2e-4 itself.
         np.testing.assert_allclose([token.logp for token in said[: len(heard.ids)]], heard.logps, atol=5e-5)
@@ -143,7 +143,7 @@ def test_metadata_that_does_not_fit_the_files_is_refused(tmp_path: Path, changes
 def test_blank_must_come_last(tmp_path: Path) -> None:
     """NeMo's blank follows its vocabulary; a tokens.txt that says otherwise belongs to another model."""
     folder = toys.write_ctc(tmp_path)
-    toys.write_tokens(folder, ["<blk>", *PIECES[:-1]])
+    write_tokens(folder, ["<blk>", *toys.PIECES[:-1]])
     with pytest.raises(BundleError, match="tokens.txt: expected <blk> as the last id 11, got 0"):
         import_nemo_ctc(source(folder))
 
