@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.cli import bundle_export
+from streamer.cli import bundle_export, bundle_import
 from streamer.cli.options import BundlePath, ConfigFile, given, settings_from
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show and check bundles of models.", no_args_is_help=True)
 app.add_typer(bundle_export.app, name="export")
+app.add_typer(bundle_import.app, name="import")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 

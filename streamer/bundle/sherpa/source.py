@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 
+from streamer.bundle.sherpa.ancestry import all_nodes
 from streamer.errors import BundleError
 
 TOKENS = "tokens.txt"
@@ -79,7 +80,8 @@ class Model:
 
         A row would then depend on its neighbours, so such a model must run one stream at a time.
         """
-        return any("DynamicQuantize" in node.op_type for node in self.proto.graph.node)
+        nodes = [*self.proto.graph.node, *(node for function in self.proto.functions for node in function.node)]
+        return any("DynamicQuantize" in node.op_type for node in all_nodes(nodes))
 
 
 @dataclass(frozen=True, slots=True)
