@@ -29,10 +29,14 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Heard:
-    """What the recogniser made of a recording; `start_s` is the time of the first word, None without words."""
+    """What the recogniser made of a recording; `start_s` is the time of the first word, None without words.
+
+    `confidences` has one number per word, if the recogniser tells.
+    """
 
     text: str
     start_s: float | None
+    confidences: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,4 +129,6 @@ def onset_s(samples: np.ndarray) -> float:
 
 
 def _heard(line: Mapping[str, Any]) -> Heard:
-    return Heard(line["text"], line["words"][0]["start_s"] if line["words"] else None)
+    words = line["words"]
+    told = tuple(word["confidence"] for word in words if "confidence" in word)
+    return Heard(line["text"], words[0]["start_s"] if words else None, told)
