@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from streamer.tasks.tokens import WORD_START, Vocabulary
 
+_NO_PIECE = 1 << 62
+
 
 class Tokeniser:
     """Byte-pair encoding whose merges are the pieces in the order of their ids, as sentencepiece numbers them.
@@ -27,15 +29,20 @@ class Tokeniser:
         symbols = [symbol for word in words for symbol in self._merge(list(WORD_START + word))]
         if not self._has_words:
             symbols = [symbol for symbol in symbols if symbol != WORD_START]
-        unknown = "".join(dict.fromkeys(symbol for symbol in symbols if symbol not in self._ids))
+        missing = "".join(dict.fromkeys(symbol for symbol in symbols if symbol not in self._ids))
+        # A word whose letters are known but whose beginning is not cannot be written either.
+        unknown = missing.replace(WORD_START, "") or (text if missing else "")
         return [self._ids[symbol] for symbol in symbols if symbol in self._ids], unknown
 
     def _merge(self, symbols: list[str]) -> list[str]:
-        while len(symbols) > 1:
-            pairs = [(self._ids.get(left + right), index) for index, (left, right) in enumerate(pairwise(symbols))]
-            ranked = [(token, index) for token, index in pairs if token is not None]
-            if not ranked:
-                break
-            _, index = min(ranked)
-            symbols[index : index + 2] = [symbols[index] + symbols[index + 1]]
+        ranks = [self._rank(left, right) for left, right in pairwise(symbols)]
+        while ranks and (best := min(ranks)) != _NO_PIECE:
+            at = ranks.index(best)
+            symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
+            del ranks[at]
+            for pair in range(max(at - 1, 0), min(at + 1, len(ranks))):
+                ranks[pair] = self._rank(symbols[pair], symbols[pair + 1])
         return symbols
+
+    def _rank(self, left: str, right: str) -> int:
+        return self._ids.get(left + right, _NO_PIECE)
