@@ -29,7 +29,13 @@ def add_greedy_ctc(builder: GraphBuilder, scores: str, blank: int) -> tuple[str,
 
 def best_tokens(builder: GraphBuilder, scores: str) -> tuple[str, str]:
     """Return the best token i64[...] of each row of `scores` f32[..., V] and its log-probability f32[...]."""
-    best = builder.op("ArgMax", scores, axis=-1, keepdims=1)
-    logps = builder.op("GatherElements", builder.op("LogSoftmax", scores, axis=-1), best, axis=-1)
+    best = builder.op("ArgMax", scores, axis=-1, keepdims=0)
+    return best, log_probabilities(builder, scores, best)
+
+
+def log_probabilities(builder: GraphBuilder, scores: str, tokens: str) -> str:
+    """Return the log-probability f32[...] of each of `tokens` i64[...] by `scores` f32[..., V]."""
     last = builder.constant([-1])
-    return builder.op("Squeeze", best, last), builder.op("Squeeze", logps, last)
+    index = builder.op("Unsqueeze", tokens, last)
+    logps = builder.op("GatherElements", builder.op("LogSoftmax", scores, axis=-1), index, axis=-1)
+    return builder.op("Squeeze", logps, last)

@@ -40,7 +40,7 @@ def _row(settings: Settings, samples: np.ndarray, frame: int, mels: int) -> np.n
     window = samples[indices].astype(np.float64) * settings.scale
     if settings.removes_mean:
         window = window - window.mean()
-    emphasised = np.array([window[i] - 0.97 * window[max(i - 1, 0)] for i in range(400)])
+    emphasised = window - 0.97 * np.append(window[0], window[:-1])
     power = np.abs(np.fft.rfft(emphasised * _window(settings.window), 512)) ** 2
     return np.log(np.maximum(power[:256] @ _filters(settings, mels), 2.0**-23))
 
