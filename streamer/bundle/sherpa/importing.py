@@ -6,16 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from streamer.bundle.manifest import Manifest
+from streamer.bundle.sherpa.nemo import import_nemo_ctc, import_nemo_transducer
+from streamer.bundle.sherpa.paraformer import import_paraformer
 from streamer.bundle.sherpa.parts import Built
 from streamer.bundle.sherpa.source import Model, Source, read_model
 from streamer.bundle.sherpa.states import STATES
 from streamer.bundle.sherpa.transducer import import_transducer
+from streamer.bundle.sherpa.wenet import import_wenet_ctc
 from streamer.bundle.sherpa.writer import About, write_imported
 from streamer.bundle.sherpa.zipformer_ctc import import_zipformer2_ctc
 from streamer.errors import BundleError
 
 IMPORTERS: Mapping[str, Callable[[Source], Built]] = {
     **dict.fromkeys(STATES, import_transducer),
+    "nemo_ctc": import_nemo_ctc,
+    "nemo_transducer": import_nemo_transducer,
+    "paraformer": import_paraformer,
+    "wenet_ctc": import_wenet_ctc,
     "zipformer2_ctc": import_zipformer2_ctc,
 }
 """Who imports what, by the type that `type_of` finds."""
