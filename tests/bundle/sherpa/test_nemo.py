@@ -16,7 +16,7 @@ from streamer.errors import BundleError
 from streamer.tasks.tokens import read_tokens
 from tests.bundle.sherpa import nemo_toys as toys
 from tests.bundle.sherpa.graph_streams import GraphStreams, Said
-from tests.bundle.sherpa.sherpa_onnx_peer import Heard, hear, signals
+from tests.bundle.sherpa.peer import Heard, hear, signals
 from tests.bundle.sherpa.toy_files import write_tokens
 
 SIGNALS = signals(2.0, 2.7, 1.2)

@@ -17,8 +17,8 @@ from streamer.errors import BundleError
 from streamer.tasks.tokens import read_tokens
 from tests.bundle.sherpa import paraformer_toys as toys
 from tests.bundle.sherpa.graph_streams import GraphStreams
+from tests.bundle.sherpa.peer import hear, signals
 from tests.bundle.sherpa.reference_features import features
-from tests.bundle.sherpa.sherpa_onnx_peer import hear, signals
 
 SIGNALS = [
     signal + 0.02 * np.random.default_rng(5).standard_normal(len(signal)).astype(np.float32)

@@ -15,7 +15,7 @@ from streamer.errors import BundleError
 from streamer.tasks.tokens import read_tokens
 from tests.bundle.sherpa import wenet_toys as toys
 from tests.bundle.sherpa.graph_streams import GraphStreams
-from tests.bundle.sherpa.sherpa_onnx_peer import hear, signals
+from tests.bundle.sherpa.peer import hear, signals
 from tests.bundle.sherpa.toy_files import write_tokens
 
 # Long enough for every cached frame to have been masked, then used, then forgotten.
