@@ -1,0 +1,154 @@
+"""Imported transducers say what sherpa-onnx says, alone and among others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from streamer.bundle.loader import Bundle
+from streamer.engine.check import check_bundle
+from tests.bundle.sherpa import k2_peer, served, toys
+
+SIGNALS = served.speech()
+
+
+@pytest.fixture(scope="module", params=list(toys.TABLES))
+def imported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle]:
+    """The files of a toy model and the bundle that was made of them."""
+    folder = tmp_path_factory.mktemp(request.param)
+    source = toys.write_toy(folder / "model", request.param)
+    return source, served.import_bundle(source, folder / "bundle")
+
+
+def test_equal_to_sherpa_onnx(imported: tuple[Path, Bundle]) -> None:
+    """Ids, frames and log-probabilities are those of sherpa-onnx, which returns none for CTC."""
+    source, bundle = imported
+    is_ctc = (source / "model.onnx").exists()
+    recogniser = k2_peer.zipformer2_ctc(source) if is_ctc else k2_peer.transducer(source)
+    expected = k2_peer.listen(recogniser, SIGNALS[:4], toys.PIECES)
+    assert sum(len(heard.ids) for heard in expected) > 20
+    said = served.run_alone(bundle, SIGNALS[:4])
+    for signal, heard, one in zip(SIGNALS[:4], expected, said, strict=True):
+        # sherpa-onnx waits for one frame more than it feeds.
+        assert served.chunks_of(bundle, signal) - 1 <= heard.chunks <= served.chunks_of(bundle, signal)
+        ids, frames, logps = one.tokens(0, heard.chunks)
+        assert (ids, frames) == (heard.ids, heard.frames)
+        if not is_ctc:
+            np.testing.assert_allclose(logps, heard.logps, atol=1e-5)
+
+
+def test_batched_equal_to_alone(imported: tuple[Path, Bundle]) -> None:
+    """Eight streams, interleaved in slots that were used before, say what each says alone."""
+    _, bundle = imported
+    found = zip(served.run_together(bundle, SIGNALS), served.run_alone(bundle, SIGNALS), strict=True)
+    for together, alone in found:
+        np.testing.assert_array_equal(together.ids, alone.ids)
+        np.testing.assert_allclose(together.logps, alone.logps, atol=1e-5)
+
+
+def test_check(imported: tuple[Path, Bundle]) -> None:
+    """The server's own check passes: task, starts, state in place."""
+    report = check_bundle(imported[1].folder)
+    assert report.ok, str(report)
+
+
+def test_search_starts_anew(tmp_path: Path) -> None:
+    """The group `search` holds the context of the search alone, and the encoder's states are the other group's."""
+    bundle = served.import_bundle(toys.write_toy(tmp_path / "model", "conformer"), tmp_path / "bundle")
+    groups = {state.name: state.group for state in bundle.manifest.states}
+    assert groups == {
+        **dict.fromkeys(["carry", "attention", "convolution", "processed"], "encoder"),
+        "context": "search",
+    }
+
+
+def test_manifest(tmp_path: Path) -> None:
+    """Lengths come from T and decode_chunk_len: frame t of the features spans samples 160 t - 120 to 160 t + 280."""
+    bundle = served.import_bundle(toys.write_toy(tmp_path / "model", "zipformer2"), tmp_path / "bundle")
+    manifest = bundle.manifest
+    audio = manifest.graph("step").audio
+    assert audio is not None
+    assert (audio.chunk_samples, audio.hop_samples) == (34 * 160 + 280, 32 * 160)
+    assert (audio.right_context_samples, audio.delay_samples) == (600, audio.chunk_samples)
+    assert manifest.receptive_field_samples is None
+    assert manifest.task.parameters == {
+        "blank_id": 0,
+        "frame_samples": 640,
+        "token_delay_samples": 0,
+        "flush_samples": 600 + 5120,
+        "context_size": 2,
+    }
+    assert manifest.task.roles == {
+        "pcm": "step.pcm",
+        "token_ids": "step.token_ids",
+        "token_logp": "step.token_logp",
+        "encoded": "step.encoded",
+        "joint_encoded": "joint.encoded",
+        "joint_contexts": "joint.contexts",
+        "log_probs": "joint.log_probs",
+    }
+
+
+def test_joint(tmp_path: Path) -> None:
+    """The graph `joint` returns log-probabilities of any number of contexts, of which -1 stands for no token."""
+    source = toys.write_toy(tmp_path / "model", "lstm")
+    bundle = served.import_bundle(source, tmp_path / "bundle")
+    joint, decoder, joiner = (
+        ort.InferenceSession(path)
+        for path in (bundle.folder / "joint.onnx", source / "decoder.onnx", source / "joiner.onnx")
+    )
+    rng = np.random.default_rng(0)
+    encoded = rng.standard_normal((3, toys.JOINT)).astype(np.float32)
+    contexts = rng.integers(-1, toys.VOCABULARY, (3, 5, toys.CONTEXT))
+    [found] = joint.run(None, {"encoded": encoded, "contexts": contexts})
+    for row in range(3):
+        [predicted] = decoder.run(None, {"y": contexts[row]})
+        [logits] = joiner.run(None, {"encoder_out": np.repeat(encoded[row : row + 1], 5, 0), "decoder_out": predicted})
+        expected = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        np.testing.assert_allclose(found[row], expected, atol=1e-5)
+
+
+def test_joint_continues_the_search(tmp_path: Path) -> None:
+    """Greedy search over `encoded` by the graph `joint`, `<unk>` taken for blank, is the search in the graph `step`."""
+    bundle = served.import_bundle(toys.write_toy(tmp_path / "model", "lstm"), tmp_path / "bundle")
+    step, joint = (ort.InferenceSession(bundle.folder / f"{name}.onnx") for name in ("step", "joint"))
+    feeds = {
+        state.name: np.full((2, *state.dims), state.initial_state, state.dtype) for state in bundle.manifest.states
+    }
+    feeds |= {"pcm": SIGNALS[0][None, :5720], "slots_stream": np.array([1])}
+    feeds |= {f"start_{group}": np.array([True]) for group in ("encoder", "search")}
+    ids, logps, encoded = step.run(["token_ids", "token_logp", "encoded"], feeds)
+    context, unknowns = [-1, 0], 0
+    for frame in range(toys.OUTPUTS):
+        [log_probs] = joint.run(None, {"encoded": encoded[:, frame], "contexts": np.array([[context]])})
+        best = int(log_probs[0, 0].argmax())
+        unknowns += best == 1
+        assert ids[0, frame] == (0 if best == 1 else best)
+        np.testing.assert_allclose(logps[0, frame], log_probs[0, 0, best], atol=1e-5)
+        if best > 1:
+            context = [*context[1:], best]
+    assert context != [-1, 0]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "zipformer2_ctc"])
+def test_fixed_batch(tmp_path: Path, kind: str) -> None:
+    """A model whose batch is fixed to one runs one stream at a time, with the same results."""
+    toy = toys.Toy.of(kind)
+    free = served.import_bundle(toys.write_toy(tmp_path / "free", toy), tmp_path / "one")
+    toy.batch = 1
+    fixed = served.import_bundle(toys.write_toy(tmp_path / "fixed", toy), tmp_path / "two")
+    assert (free.manifest.graph("step").max_batch, fixed.manifest.graph("step").max_batch) == (None, 1)
+    signals = SIGNALS[:2]
+    for alone, together in zip(served.run_together(free, signals), served.run_together(fixed, signals), strict=True):
+        np.testing.assert_array_equal(alone.ids, together.ids)
+
+
+def test_extra_outputs_are_ignored(tmp_path: Path) -> None:
+    """What comes after the states is of no use here, as in sherpa-onnx."""
+    toy = toys.Toy.of("lstm")
+    toy.extra_output = True
+    bundle = served.import_bundle(toys.write_toy(tmp_path / "model", toy), tmp_path / "bundle")
+    assert [tensor.name for tensor in bundle.manifest.graph("step").outputs] == ["token_ids", "token_logp", "encoded"]
