@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
     parser.add_argument("--out", type=Path, required=True, help="folder for the two files")
     parser.add_argument("--order", type=int, default=3)
-    parser.add_argument("--least", type=int, nargs="+", default=[1, 1, 1], help="smallest count of a kept n-gram")
+    parser.add_argument("--least", type=int, nargs="+", default=[1, 1, 2], help="smallest count of a kept n-gram")
     parser.add_argument("--least-word", type=int, default=2, help="how often a word of the lexicon is seen")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
