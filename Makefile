@@ -6,6 +6,8 @@ DATA ?= ../shared/data
 WORK ?= build/asr-en
 BIN = $(VENV)/bin
 TRAIN_BIN = $(TRAIN_VENV)/bin
+EXPORT_ASR = $(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
+	--pieces $(WORK)/features/pieces.model --language-model $(WORK)/language-model
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
 .PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr wheel clean
@@ -65,11 +67,15 @@ soak: $(VENV)/.dev ## the full counts: an hour of stream, 10,000 aborts
 bench: $(VENV)/.runtime ## 50 paced live streams against a server of its own
 	$(BIN)/streamer bench --spawn --streams 50 --duration 60
 
+# The confidence of words is fitted to what a bundle without calibration says, hence two exports.
 train-asr: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train asr-en and export its bundle (resumes)
 	$(TRAIN_BIN)/python -m models.transducer.prepare --data $(DATA) --out $(WORK)/features
+	$(TRAIN_BIN)/python -m models.transducer.language_model --data $(DATA) --out $(WORK)/language-model
 	$(TRAIN_BIN)/python -m models.transducer.train --features $(WORK)/features --out $(WORK)
-	$(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
-		--pieces $(WORK)/features/pieces.model --out $(WORK)/bundles/asr-en
+	$(EXPORT_ASR) --out $(WORK)/plain/asr-en
+	$(TRAIN_BIN)/python -m models.transducer.calibrate --bundle $(WORK)/plain/asr-en --data $(DATA) \
+		--out $(WORK)/calibration.json
+	$(EXPORT_ASR) --calibration $(WORK)/calibration.json --out $(WORK)/bundles/asr-en
 
 evaluate-asr: $(TRAIN_VENV)/.train ## word errors and processor time of the shipped asr-en, beside PocketSphinx
 	$(TRAIN_BIN)/python -m models.transducer.evaluate --data $(DATA)

@@ -1,6 +1,7 @@
 """Export a trained transducer as a bundle: one ONNX call per chunk, PCM in, tokens out, for any batch of streams."""
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,10 +111,12 @@ def export_bundle(
     about: Mapping[str, str],
     delay_frames: int,
     language_model: Path | None = None,
+    calibration: Mapping[str, float] | None = None,
 ) -> None:
     """Write the bundle of `model` to `folder`; `about` holds name, version, description and licence.
 
-    `language_model` is a folder written by `models.transducer.language_model`.
+    `language_model` is a folder written by `models.transducer.language_model`, `calibration` what
+    `models.transducer.calibrate` has fitted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
@@ -128,6 +131,7 @@ def export_bundle(
     assets = [asset(folder, folder / "tokens.txt", "tokens.txt"), asset(folder, CARD, "README.md")]
     assets.append(asset(folder, folder / OTHER_WEIGHTS, OTHER_WEIGHTS))
     task = task_entry(model.config, chunk, delay_frames)
+    task["parameters"] |= calibration or {}
     if language_model is not None:
         assets += [asset(folder, language_model / name, name) for name in (WORDS, NGRAMS)]
         task["assets"] |= {"words": WORDS, "ngrams": NGRAMS}
@@ -200,6 +204,7 @@ def main() -> None:
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--delay-frames", type=int, default=2, help="by how many frames tokens come late, measured")
     parser.add_argument("--language-model", type=Path, help="folder written by language_model, for the beam search")
+    parser.add_argument("--calibration", type=Path, help="file written by calibrate, for the confidence of words")
     arguments = parser.parse_args()
     about = {
         "name": arguments.name,
@@ -209,7 +214,8 @@ def main() -> None:
     }
     pieces = Pieces(arguments.pieces)
     model = load_checkpoint(arguments.checkpoint)
-    export_bundle(model, pieces, arguments.out, about, arguments.delay_frames, arguments.language_model)
+    calibration = json.loads(arguments.calibration.read_text()) if arguments.calibration else None
+    export_bundle(model, pieces, arguments.out, about, arguments.delay_frames, arguments.language_model, calibration)
 
 
 def task_entry(config: Config, chunk: int, delay_frames: int) -> dict[str, Any]:
