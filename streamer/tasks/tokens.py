@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamer.errors import BundleError
 
 WORD_START = "\u2581"
+# What the pieces of FunASR's models end with where the word goes on.
+GOES_ON = "@@"
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPECIAL = re.compile(r"<[^<>\s]+>")
@@ -16,9 +19,13 @@ _SPECIAL = re.compile(r"<[^<>\s]+>")
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The piece of each token id; `pieces[i]` is None for an id that the file does not list."""
+    """The piece of each token id; `pieces[i]` is None for an id that the file does not list.
+
+    `marks_ends`: no piece says that it begins a word; each ends one unless it ends with `@@`.
+    """
 
     pieces: tuple[str | None, ...]
+    marks_ends: bool = False
 
     def has_text(self, token: int) -> bool:
         """Whether `token` stands for text: it is known and not special (`<blk>`, `<unk>`, `<sos/eos>`, ...)."""
@@ -29,9 +36,16 @@ class Vocabulary:
         return 0 <= token < len(self.pieces) and self.pieces[token] is not None
 
     def starts_word(self, token: int) -> bool:
-        """Whether a new word begins with `token`: a `\u2581` prefix, or a script that is written without spaces."""
+        """Whether a new word begins with `token`: a `\u2581` prefix, or a script that is written without spaces.
+
+        Where pieces mark how words end, any may begin one: `goes_on` of the token before decides.
+        """
         piece = self.pieces[token] or ""
-        return piece.startswith(WORD_START) or _is_unspaced(piece)
+        return self.marks_ends or piece.startswith(WORD_START) or _is_unspaced(piece)
+
+    def goes_on(self, token: int) -> bool:
+        """Whether the next token belongs to the same word, whatever it is."""
+        return self.marks_ends and (self.pieces[token] or "").endswith(GOES_ON)
 
     def is_spaced(self, token: int) -> bool:
         """Whether a space comes before the word that `token` begins."""
@@ -43,6 +57,8 @@ class Vocabulary:
         byte = _BYTE.fullmatch(piece)
         if byte:
             return bytes([int(byte[1], 16)])
+        if self.goes_on(token):
+            piece = piece.removesuffix(GOES_ON)
         return piece.removeprefix(WORD_START).replace(WORD_START, " ").encode()
 
 
@@ -72,7 +88,12 @@ def read_tokens(path: Path) -> Vocabulary:
             pieces[token] = piece
     if not pieces:
         raise BundleError(f"{path.name} lists no tokens")
-    return Vocabulary(tuple(pieces.get(token) for token in range(max(pieces) + 1)))
+    return Vocabulary(tuple(pieces.get(token) for token in range(max(pieces) + 1)), _marks_ends(pieces.values()))
+
+
+def _marks_ends(pieces: Collection[str]) -> bool:
+    ends = any(piece.endswith(GOES_ON) and piece != GOES_ON for piece in pieces)
+    return ends and not any(piece.startswith(WORD_START) for piece in pieces)
 
 
 def _parse(name: str, number: int, line: str) -> tuple[int, str]:

@@ -61,7 +61,11 @@ class Spelling:
 
 def group_words(tokens: Sequence[Token], vocabulary: Vocabulary) -> list[Sequence[Token]]:
     """Split tokens where words start. The last group may be a word that is still being spoken."""
-    starts = [index for index, token in enumerate(tokens) if index == 0 or vocabulary.starts_word(token.id)]
+    starts = [
+        index
+        for index, token in enumerate(tokens)
+        if index == 0 or (vocabulary.starts_word(token.id) and not vocabulary.goes_on(tokens[index - 1].id))
+    ]
     return [tokens[begin:end] for begin, end in pairwise([*starts, len(tokens)])]
 
 

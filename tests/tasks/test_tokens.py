@@ -40,6 +40,24 @@ def test_text_of_pieces(tmp_path: Path) -> None:
     assert [words.is_spaced(token) for token in (0, 4)] == [True, False]
 
 
+def test_pieces_may_mark_where_words_go_on(tmp_path: Path) -> None:
+    """Without word marks but with pieces that end with `@@`, every other piece ends its word."""
+    words = vocabulary(tmp_path, "<blank> 0\nth@@ 1\ning 2\n日 3\n@@ 4\n")
+    assert words.marks_ends
+    assert [words.goes_on(token) for token in (1, 2, 3)] == [True, False, False]
+    assert [words.raw_text(token) for token in (1, 2, 3)] == [b"th", b"ing", "日".encode()]
+    assert [words.starts_word(token) for token in (1, 2, 3)] == [True, True, True]
+
+
+def test_word_marks_come_first(tmp_path: Path) -> None:
+    """Where pieces say that they begin words, `@@` is text like any other."""
+    words = vocabulary(tmp_path, "▁a 0\nb@@ 1\n")
+    assert not words.marks_ends
+    assert words.raw_text(1) == b"b@@"
+    assert not words.goes_on(1)
+    assert not words.starts_word(1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -48,6 +48,23 @@ def test_spelling(pieces: list[str], expected: str) -> None:
     assert text(*pieces) == expected
 
 
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (["th@@", "ing", "two"], "thing two"),
+        (["two", "th@@", "ing"], "two thing"),
+        (["日", "th@@", "ing", "本"], "日 thing本"),
+        (["two", "th@@"], "two th"),
+        (["th@@", "日"], "th日"),
+    ],
+)
+def test_words_may_go_on_where_a_piece_says_so(pieces: list[str], expected: str) -> None:
+    """In a vocabulary that marks ends, a word is whole at the first piece without a mark, spoken so far or not."""
+    known = ("th@@", "ing", "two", "日", "本")
+    spoken = [Token(known.index(piece), frame, -0.5) for frame, piece in enumerate(pieces)]
+    assert join(spell(spoken, Vocabulary(known, marks_ends=True), is_final=True)) == expected
+
+
 def test_unfinished_characters_wait() -> None:
     """An interim leaves out a character of which bytes are missing."""
     assert text("▁a", "<0xE6>", is_final=False) == "a"
