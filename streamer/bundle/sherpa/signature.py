@@ -38,8 +38,8 @@ def check_signature(model: Model, inputs: Sequence[Expected], outputs: Sequence[
         for index, (value, expected) in enumerate(zip(found, wanted, strict=False)):
             where = f"{model.file}: {side} {index} {value.name} ({expected.what})"
             batches |= _compare(where, value, expected)
-    if batches - {1}:
-        raise BundleError(f"{model.file}: expected a batch axis that is free or 1, got {max(batches)}")
+            if batches - {1}:
+                raise BundleError(f"{where}: expected a batch that is free or 1, got {max(batches)}")
     return 1 if batches else None
 
 
