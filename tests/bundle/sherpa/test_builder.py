@@ -38,17 +38,17 @@ def affine(opset: int = 17, scale: float = 2.0) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def branch() -> onnx.ModelProto:
-    """y = x + 1 where flag, else -x; both branches read x from around them and use the same inner names."""
+def arm(kind: str, *inputs: str) -> onnx.GraphProto:
+    """A branch of one node; it has a weight of its own where it reads `w`."""
+    weights = [numpy_helper.from_array(np.float32(1), "w")] if "w" in inputs else []
+    output = helper.make_tensor_value_info("inner", F32, ["N", 2])
+    return helper.make_graph([helper.make_node(kind, list(inputs), ["inner"])], kind, [], [output], weights)
 
-    def arm(kind: str, *inputs: str) -> onnx.GraphProto:
-        weights = [numpy_helper.from_array(np.float32(1), "w")] if "w" in inputs else []
-        output = helper.make_tensor_value_info("inner", F32, None)
-        return helper.make_graph([helper.make_node(kind, list(inputs), ["inner"])], kind, [], [output], weights)
 
-    node = helper.make_node("If", ["flag"], ["y"], then_branch=arm("Add", "x", "w"), else_branch=arm("Neg", "x"))
+def branch(no: onnx.GraphProto, yes: onnx.GraphProto, opset: int = 17) -> onnx.ModelProto:
+    """y is `yes` where flag, else `no`; both branches read x from around them and use the same inner names."""
     graph = helper.make_graph(
-        [node],
+        [helper.make_node("If", ["flag"], ["y"], then_branch=yes, else_branch=no)],
         "branch",
         [
             helper.make_tensor_value_info("x", F32, ["N", 2]),
@@ -56,7 +56,7 @@ def branch() -> onnx.ModelProto:
         ],
         [helper.make_tensor_value_info("y", F32, ["N", 2])],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=6)
 
 
 def test_inlined_twice() -> None:
@@ -85,7 +85,7 @@ def test_models_with_equal_names() -> None:
 
 def test_subgraphs_are_renamed() -> None:
     """Branches read what is around them under its new name, in every copy."""
-    builder, model = GraphBuilder(), branch()
+    builder, model = GraphBuilder(), branch(arm("Neg", "x"), arm("Add", "x", "w"))
     x = builder.input("x", "TYPE_FP32", [2])
     true, false = builder.constant(np.array(True)), builder.constant(np.array(False))
     [once] = builder.inline(model, "part", [x, true])
@@ -110,6 +110,21 @@ def test_old_models_are_converted() -> None:
     np.testing.assert_allclose(session(builder.model()).run(None, {"x": x})[0], expected, atol=1e-6)
     with pytest.raises(BundleError, match="^graph new: expected an opset of at most 13, got 17$"):
         builder.inline(affine(), "new", ["x"])
+
+
+def test_old_subgraphs_are_converted() -> None:
+    """Branches of a model of opset 11 are converted with it."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["x"], ["t"], axes=[0]),
+        helper.make_node("ReduceSum", ["t"], ["inner"], axes=[0], keepdims=0),
+    ]
+    yes = helper.make_graph(nodes, "yes", [], [helper.make_tensor_value_info("inner", F32, ["N", 2])])
+    old = branch(arm("Neg", "x"), yes, opset=11)
+    builder = GraphBuilder(opset=13)
+    x = builder.input("x", "TYPE_FP32", [2])
+    [y] = builder.inline(old, "old", [x, builder.constant(np.array(True))])
+    builder.output("y", y, "TYPE_FP32", [2])
+    np.testing.assert_array_equal(session(builder.model()).run(None, {"x": np.float32([[1, 2]])})[0], [[1, 2]])
 
 
 def test_old_initializers_among_inputs() -> None:
