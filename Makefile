@@ -4,13 +4,18 @@ VENV ?= .venv
 TRAIN_VENV ?= .venv-train
 DATA ?= ../shared/data
 WORK ?= build/asr-en
+ANCAT ?= build/ancat
+PRICES ?= 0.02 0.06
 BIN = $(VENV)/bin
 TRAIN_BIN = $(TRAIN_VENV)/bin
 EXPORT_ASR = $(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
 	--pieces $(WORK)/features/pieces.model --language-model $(WORK)/language-model
+TRAIN_ANCAT = $(TRAIN_BIN)/python -m models.transducer.ancat_train --features $(WORK)/features \
+	--init streamer/bundles/asr-en
+ANCAT_RUNS = none full $(PRICES:%=adaptive-%)
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -79,6 +84,21 @@ train-asr: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train asr-en and e
 
 evaluate-asr: $(TRAIN_VENV)/.train ## word errors and processor time of the shipped asr-en, beside PocketSphinx
 	$(TRAIN_BIN)/python -m models.transducer.evaluate --data $(DATA)
+
+train-ancat: $(TRAIN_VENV)/.train ## train and export siblings of asr-en with no, full and learned look-ahead
+	$(TRAIN_ANCAT) --mode none --out $(ANCAT)/none
+	$(TRAIN_ANCAT) --mode full --out $(ANCAT)/full
+	for price in $(PRICES); do \
+		$(TRAIN_ANCAT) --weight $$price --out $(ANCAT)/adaptive-$$price || exit 1; \
+	done
+	for run in $(ANCAT_RUNS); do \
+		$(TRAIN_BIN)/python -m models.transducer.ancat_export --checkpoint $(ANCAT)/$$run/checkpoint.pt \
+			--pieces $(WORK)/features/pieces.model --out $(ANCAT)/bundles/$$run || exit 1; \
+	done
+
+evaluate-ancat: $(TRAIN_VENV)/.train ## word errors against delay of the siblings of `make train-ancat`
+	$(TRAIN_BIN)/python -m models.transducer.ancat_report $(ANCAT_RUNS:%=$(ANCAT)/%) \
+		--bundles $(ANCAT)/bundles --data $(DATA) --plot $(ANCAT)/curve.png
 
 wheel: $(VENV)/.dev ## build the wheel and the source distribution into dist/
 	$(BIN)/python -m build

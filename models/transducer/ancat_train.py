@@ -104,7 +104,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--weight", type=float, default=0.01, help="loss per frame of mean delay")
     parser.add_argument("--layers", type=int, nargs="+", default=LookAhead.layers, help="layers that look ahead")
     parser.add_argument("--reach", type=int, default=LookAhead.reach, help="frames each of them may look ahead")
-    parser.add_argument("--updates", type=int, default=2000)
+    parser.add_argument("--updates", type=int, default=800)
     parser.add_argument("--batch", type=float, default=16.0, help="seconds of audio; doubled in the last third")
     parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
     parser.add_argument("--dropout", type=float, default=0.1, help="of each residual branch")

@@ -1,0 +1,178 @@
+"""Word errors against delay of siblings with different look-ahead: a table, and a picture.
+
+Word errors are those of each exported bundle through `streamer transcribe`; delays are those of its checkpoint's
+decisions on the same recordings, in frames that wait for frames, before any tick of the server.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jiwer
+import matplotlib as mpl
+import numpy as np
+import torch
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from models.common.features import HOP, SAMPLE_RATE, LogMel
+from models.common.served_words import Spoken, listen
+from models.transducer.ancat import AncatTransducer
+from models.transducer.ancat_delay import needed
+from models.transducer.ancat_export import load_checkpoint
+from models.transducer.config import SUBSAMPLING
+from models.transducer.data import collate
+from models.transducer.evaluate import sets
+
+FRAME_MS = 1000 * SUBSAMPLING * HOP // SAMPLE_RATE
+_COLUMNS = (
+    *(
+        "point",
+        "price of delay",
+        "WER",
+        "against the first",
+        "mean delay",
+        "p95 delay",
+        "mean at tokens",
+        "mean with ticks",
+    ),
+    "mean look-ahead by layer, frames",
+)
+HEADER = f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|"
+
+
+@dataclass(frozen=True)
+class Delays:
+    """What the decisions on some speech came to: delays in frames i64[n] of all frames, which of them bore tokens,
+    delays to the end of the tick, and the mean look-ahead of each layer that has any.
+    """
+
+    frames: np.ndarray
+    bears_token: np.ndarray
+    to_tick: np.ndarray
+    opened: np.ndarray
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sibling, measured."""
+
+    name: str
+    weight: float | None
+    word_errors: np.ndarray  # of each utterance
+    words: np.ndarray  # of each utterance's reference
+    delays: Delays
+
+    @property
+    def word_error(self) -> float:
+        """Word errors per word, pooled."""
+        return float(self.word_errors.sum() / self.words.sum())
+
+    @property
+    def mean_ms(self) -> float:
+        """Mean delay of a frame."""
+        return float(self.delays.frames.mean()) * FRAME_MS
+
+    @property
+    def p95_ms(self) -> float:
+        """Delay that 95 % of the frames stay within."""
+        return float(np.quantile(self.delays.frames, 0.95, method="higher")) * FRAME_MS
+
+    def row(self, first: "Point") -> str:
+        """One line of the card's table; word errors are compared with those of `first`."""
+        delays = self.delays
+        at_tokens = delays.frames[delays.bears_token].mean() if delays.bears_token.any() else 0.0
+        cells = [
+            self.name,
+            "-" if self.weight is None else f"{self.weight:g}",
+            f"{100 * self.word_error:.1f} %",
+            "-" if self is first else "{:+.1f} ± {:.1f}".format(*difference(self, first)),
+            *(f"{value:.0f} ms" for value in (self.mean_ms, self.p95_ms, at_tokens * FRAME_MS)),
+            f"{delays.to_tick.mean() * FRAME_MS:.0f} ms",
+            ", ".join(f"{opened:.2f}" for opened in delays.opened) or "-",
+        ]
+        return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Run from the command line; see --help."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of `ancat_train`, one a point")
+    parser.add_argument("--bundles", type=Path, required=True, help="folder of their bundles, of the same names")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
+    parser.add_argument("--plot", type=Path, help="picture to draw: .png or .svg")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    [(_, spoken)] = sets(("librispeech",), arguments.data, 0)
+    print(HEADER, flush=True)
+    points = []
+    for run in arguments.runs:
+        points.append(measure(run, arguments.bundles / run.name, spoken))
+        print(points[-1].row(points[0]), flush=True)
+    if arguments.plot:
+        draw(points, arguments.plot)
+
+
+def measure(run: Path, bundle: Path, spoken: Sequence[Spoken]) -> Point:
+    """Measure one sibling: its bundle's word errors and its decisions on the recordings."""
+    model = load_checkpoint(run / "checkpoint.pt")
+    heard, _ = listen(spoken, bundle.resolve())
+    pairs = [jiwer.process_words(said.text, understood.text) for said, understood in zip(spoken, heard, strict=True)]
+    errors = np.array([pair.substitutions + pair.deletions + pair.insertions for pair in pairs])
+    words = np.array([len(said.text.split()) for said in spoken])
+    mode, weight = model.encoder.look_ahead.mode, None
+    if mode == "adaptive":
+        weight = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")["config"]["delay_weight"]
+    return Point(mode, weight, errors, words, decisions(model, spoken))
+
+
+def difference(point: Point, other: Point, draws: int = 2000) -> tuple[float, float]:
+    """Difference of the word error rates in percent, and its standard error: the same utterances drawn for both."""
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(point.words), size=(draws, len(point.words)))
+    rates = (point.word_errors - other.word_errors)[drawn].sum(1) / point.words[drawn].sum(1)
+    return 100 * (point.word_error - other.word_error), 100 * float(rates.std())
+
+
+@torch.inference_mode()
+def decisions(model: AncatTransducer, spoken: Sequence[Spoken]) -> Delays:
+    """The decisions of serving on each recording, followed by as much silence as they may look ahead."""
+    log_mel, parts, opened = LogMel(), [], []
+    for item in spoken:
+        rows = log_mel(torch.from_numpy(item.samples).float()[None])[0].numpy()
+        count = -(-len(rows) // SUBSAMPLING)
+        batch = collate([rows], [[]], [[]], count + model.encoder.look_ahead.total)
+        frames, gates = model.encoder.look(batch.log_mel)
+        ids, _, _ = model.search(model.enter(frames), model.initial_state(1).context)
+        position = torch.arange(count)
+        need = needed(gates)[0, :count] if gates else position
+        chunk = model.config.chunk
+        tick_end = need - need % chunk + chunk - 1
+        parts.append(torch.stack([need - position, ids[0, :count], tick_end - position]))
+        opened.append(torch.stack([layer[0, :count].sum(-1) for layer in gates]) if gates else torch.zeros(0, count))
+    delay, token, to_tick = torch.cat(parts, 1).numpy()
+    return Delays(delay, token != 0, to_tick, torch.cat(opened, 1).mean(1).numpy())
+
+
+def draw(points: Sequence[Point], out: Path) -> None:
+    """Draw word errors over mean delay; a whisker leads to the 95th percentile."""
+    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    adaptive = sorted((p for p in points if p.weight is not None), key=lambda p: p.mean_ms)
+    axes.plot([p.mean_ms for p in adaptive], [100 * p.word_error for p in adaptive], color="tab:blue", alpha=0.4)
+    for point in points:
+        color = "tab:blue" if point.weight is not None else "tab:gray"
+        height = 100 * point.word_error
+        axes.plot([point.mean_ms, point.p95_ms], [height, height], color=color, marker="|", markevery=[1])
+        axes.plot(point.mean_ms, height, color=color, marker="o")
+        label = point.name if point.weight is None else f"{point.name} {point.weight:g}"
+        axes.annotate(label, (point.mean_ms, height), xytext=(4, 6), textcoords="offset points")
+    axes.set(xlabel="algorithmic delay of a frame, ms: mean, whisker to p95", ylabel="word error rate, %")
+    axes.margins(x=0.1, y=0.15)
+    axes.grid(alpha=0.3)
+    figure.savefig(out, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
