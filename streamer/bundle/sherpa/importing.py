@@ -11,6 +11,7 @@ from streamer.bundle.sherpa.paraformer import import_paraformer
 from streamer.bundle.sherpa.parts import Built
 from streamer.bundle.sherpa.source import Model, Source, read_model
 from streamer.bundle.sherpa.states import STATES
+from streamer.bundle.sherpa.t_one import import_t_one_ctc
 from streamer.bundle.sherpa.transducer import import_transducer
 from streamer.bundle.sherpa.wenet import import_wenet_ctc
 from streamer.bundle.sherpa.writer import About, write_imported
@@ -22,6 +23,7 @@ IMPORTERS: Mapping[str, Callable[[Source], Built]] = {
     "nemo_ctc": import_nemo_ctc,
     "nemo_transducer": import_nemo_transducer,
     "paraformer": import_paraformer,
+    "t_one_ctc": import_t_one_ctc,
     "wenet_ctc": import_wenet_ctc,
     "zipformer2_ctc": import_zipformer2_ctc,
 }
@@ -52,6 +54,8 @@ def type_of(models: Mapping[str, Model]) -> str:
         found = "nemo_ctc"
     elif {"head", "num_blocks", "cnn_module_kernel"} <= metadata.keys():
         found = "wenet_ctc"
+    elif {"frame_length_ms", "state_dim"} <= metadata.keys():
+        found = "t_one_ctc"
     else:
         found = f"{kind.removesuffix('_ctc')}_ctc" if kind else kind
     if found not in IMPORTERS:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from streamer.bundle.manifest import Audio
 from streamer.bundle.sherpa.builder import GraphBuilder
 from streamer.bundle.sherpa.features import FeatureSpec
+from streamer.bundle.sherpa.filterbank import SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,13 @@ class BuiltGraph:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A recogniser of task `transcribe`; `kind` says in words what it was."""
+    """A recogniser of task `transcribe` at `sample_rate`; `kind` says in words what it was."""
 
     kind: str
     graphs: tuple[BuiltGraph, ...]
     roles: Mapping[str, str]
     parameters: Mapping[str, int]
+    sample_rate: int = SAMPLE_RATE
 
 
 def audio_of(spec: FeatureSpec) -> Audio:

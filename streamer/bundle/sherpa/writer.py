@@ -11,7 +11,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from streamer.bundle.manifest import MANIFEST_NAME, Asset, Graph, Manifest, Pool, State, TaskSpec
-from streamer.bundle.sherpa.filterbank import SAMPLE_RATE
 from streamer.bundle.sherpa.parts import Built, BuiltGraph
 from streamer.bundle.sherpa.source import TOKENS, Source
 from streamer.errors import BundleError
@@ -43,7 +42,7 @@ def write_imported(folder: Path, built: Built, source: Source, about: About) -> 
             description=f"{built.kind}, imported from the format of sherpa-onnx",
             licence=about.licence,
             languages=about.languages,
-            sample_rate=SAMPLE_RATE,
+            sample_rate=built.sample_rate,
             task=TaskSpec(
                 kind="transcribe", roles=dict(built.roles), parameters=dict(built.parameters), assets={"tokens": TOKENS}
             ),

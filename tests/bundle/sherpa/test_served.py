@@ -1,4 +1,4 @@
-"""NeMo, WeNet and Paraformer models, imported by the command's own way and run in the engine."""
+"""NeMo, WeNet, T-one and Paraformer models, imported by the command's own way and run in the engine."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from streamer.tasks.decoding import Decoding
 from streamer.tasks.endpoint import Endpointing
 from streamer.tasks.registry import task_maker
 from streamer.work import Lease, Row
-from tests.bundle.sherpa import nemo_toys, paraformer_toys, served, wenet_toys
+from tests.bundle.sherpa import nemo_toys, paraformer_toys, served, t_one_toys, wenet_toys
 from tests.engine.support import make_dirty, runner_of
 
 TOYS: dict[str, Callable[[Path], Path]] = {
     "nemo_ctc": nemo_toys.write_ctc,
     "nemo_transducer": nemo_toys.write_transducer,
     "paraformer": paraformer_toys.write_model,
+    "t_one_ctc": t_one_toys.write_model,
     "wenet_ctc": wenet_toys.write_model,
 }
 SIGNALS = served.speech(5)
