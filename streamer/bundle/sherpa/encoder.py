@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from streamer.bundle.manifest import NUMPY_TYPES
 from streamer.bundle.sherpa.builder import GraphBuilder
 from streamer.bundle.sherpa.features import FeatureSpec, add_features
-from streamer.bundle.sherpa.signature import Dim, Expected, check_signature, static_dim
-from streamer.bundle.sherpa.signatures import run_once, zeros
+from streamer.bundle.sherpa.signatures import (
+    BATCH,
+    check_counts,
+    check_input,
+    dims_of,
+    run_once,
+    takes_batches,
+    zeros,
+)
 from streamer.bundle.sherpa.source import Model
 from streamer.bundle.sherpa.states import STATES, StateRow
 from streamer.errors import BundleError
-from streamer.work import Array
 
 CARRY = "carry"
 # 10.24 s: longer chunks are no streaming.
@@ -25,17 +29,14 @@ _MELS = 80
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A checked encoder: its features, its states, and how many `frames` of `width` values a chunk becomes.
-
-    `max_batch` is 1 for an encoder of one stream at a time.
-    """
+    """A checked encoder: its features, its states, and how many `frames` of `width` values a chunk becomes."""
 
     model: Model
     features: FeatureSpec
     rows: tuple[StateRow, ...]
     frames: int
     width: int
-    max_batch: int | None
+    takes_batches: bool
 
 
 def read_encoder(model: Model) -> Encoder:
@@ -44,20 +45,21 @@ def read_encoder(model: Model) -> Encoder:
     kind = metadata.text("model_type").removesuffix("_ctc")
     if "feature" in metadata.values:
         raise BundleError(f"{model.file}: metadata feature: expected none, got {metadata.text('feature')!r:.60}")
-    lengths = _lengths(model)
-    mels = (static_dim(model.inputs[0], -1) if model.inputs else None) or _MELS
-    features, rows = FeatureSpec("k2", *lengths, mels), STATES[kind](metadata, mels)
-    states = [Expected(f"state {row.name}", _batched(row), row.data_type) for row in rows]
-    returned = [state for state, row in zip(states, rows, strict=True) if row.step is None]
-    inputs = [Expected("features", ("N", features.frames, mels)), *states]
-    max_batch = check_signature(model, inputs, [Expected("frames", ("N", None, None)), *returned])
+    dims = dims_of(model.inputs[0]) if model.inputs else ()
+    mels = (dims[-1] if dims else None) or _MELS
+    features, rows = FeatureSpec("k2", *_lengths(model), mels), STATES[kind](metadata, mels)
+    check_counts(model, 1 + len(rows), 1 + sum(row.step is None for row in rows))
+    check_input(model, 0, [BATCH, features.frames, mels])
+    for index, row in enumerate(rows, start=1):
+        check_input(model, index, _batched(row), (row.data_type,))
     frames, width = _try(model, features, rows)
-    return Encoder(model, features, tuple(rows), frames, width, 1 if model.is_batch_quantised else max_batch)
+    batches = takes_batches(model, [0, *(row.axis for row in rows)])
+    return Encoder(model, features, tuple(rows), frames, width, batches)
 
 
 def _try(model: Model, features: FeatureSpec, rows: Sequence[StateRow]) -> tuple[int, int]:
     """Run the encoder on silence and return how many frames of how many values come out."""
-    states = [_zeros(row) for row in rows]
+    states = [zeros(_batched(row)).astype(NUMPY_TYPES[row.data_type]) for row in rows]
     encoded, *kept = run_once(model, [zeros([1, features.frames, features.mels]), *states])
     before = [(row, state) for row, state in zip(rows, states, strict=True) if row.step is None]
     for (row, state), after in zip(before, kept, strict=False):
@@ -100,9 +102,5 @@ def _lengths(model: Model) -> tuple[int, int]:
     return frames, hop
 
 
-def _batched(row: StateRow) -> tuple[Dim, ...]:
-    return (*row.dims[: row.axis], "N", *row.dims[row.axis :])
-
-
-def _zeros(row: StateRow) -> Array:
-    return np.zeros((*row.dims[: row.axis], 1, *row.dims[row.axis :]), NUMPY_TYPES[row.data_type])
+def _batched(row: StateRow) -> list[int]:
+    return [*row.dims[: row.axis], BATCH, *row.dims[row.axis :]]

@@ -11,8 +11,7 @@ from streamer.bundle.sherpa.builder import GraphBuilder
 from streamer.bundle.sherpa.encoder import Encoder, add_encoder, read_encoder
 from streamer.bundle.sherpa.inline import opset_of
 from streamer.bundle.sherpa.parts import Built, BuiltGraph, audio_of, task_parameters
-from streamer.bundle.sherpa.signature import Expected, check_signature
-from streamer.bundle.sherpa.signatures import run_once, zeros
+from streamer.bundle.sherpa.signatures import BATCH, check_counts, check_input, dims_of, run_once, zeros
 from streamer.bundle.sherpa.source import Model, Source
 from streamer.errors import BundleError
 
@@ -50,7 +49,7 @@ def import_transducer(source: Source) -> Built:
     search = _read_search(source, encoder)
     opset = max(LEAST_OPSET, *(opset_of(model.proto) for model in source.models.values()))
     audio = audio_of(encoder.features)
-    takes_batches = encoder.max_batch is None and search.is_free and not search.is_batch_quantised
+    takes_batches = encoder.takes_batches and search.is_free and not search.is_batch_quantised
     graphs = [BuiltGraph("step", _step(encoder, search, opset), audio, None if takes_batches else 1)]
     roles = {"pcm": "step.pcm", "token_ids": "step.token_ids", "token_logp": "step.token_logp"}
     parameters = task_parameters(audio, encoder.frames, BLANK)
@@ -95,17 +94,21 @@ def _read_search(source: Source, encoder: Encoder) -> Search:
     decoder, joiner = source.models["decoder"], source.models["joiner"]
     context, vocabulary = decoder.metadata.integer("context_size", 1), decoder.metadata.integer("vocab_size", 2)
     source.check_vocabulary(vocabulary)
-    inputs = [Expected("tokens", ("N", context), "TYPE_INT64")]
-    batches = [check_signature(decoder, inputs, [Expected("predicted", ("N", None))])]
+    check_counts(decoder, 1, 1)
+    check_input(decoder, 0, [BATCH, context], ("TYPE_INT64",))
     predicted = run_once(decoder, [np.full((1, context), BLANK)])[0]
-    inputs = [Expected("frame", ("N", encoder.width)), Expected("predicted", ("N", predicted.shape[-1]))]
-    batches.append(check_signature(joiner, inputs, [Expected("logits", ("N", vocabulary))]))
+    if predicted.ndim != 2:
+        raise BundleError(f"{decoder.file}: expected output [1, width], got {list(predicted.shape)}")
+    check_counts(joiner, 2, 1)
+    check_input(joiner, 0, [BATCH, encoder.width])
+    check_input(joiner, 1, [BATCH, predicted.shape[-1]])
     logits = run_once(joiner, [zeros([1, encoder.width]), predicted])[0]
     if logits.shape != (1, vocabulary):
         raise BundleError(f"{joiner.file}: expected output [1, {vocabulary}], got {list(logits.shape)}")
     unknown = source.token("<unk>")
     silent = (BLANK,) if unknown is None else (BLANK, unknown)
-    return Search(decoder, joiner, context, vocabulary, encoder.width, silent, 1 not in batches)
+    is_free = all(dims_of(value)[0] is None for value in (*decoder.inputs, *joiner.inputs))
+    return Search(decoder, joiner, context, vocabulary, encoder.width, silent, is_free)
 
 
 def _step(encoder: Encoder, search: Search, opset: int) -> GraphBuilder:

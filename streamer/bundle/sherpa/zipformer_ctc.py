@@ -28,7 +28,7 @@ def import_zipformer2_ctc(source: Source) -> Built:
     audio = audio_of(encoder.features)
     return Built(
         "zipformer2 CTC",
-        (BuiltGraph("step", builder, audio, encoder.max_batch),),
+        (BuiltGraph("step", builder, audio, None if encoder.takes_batches else 1),),
         {"pcm": "step.pcm", "token_ids": "step.token_ids", "token_logp": "step.token_logp"},
         task_parameters(audio, encoder.frames, blank),
     )
