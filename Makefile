@@ -10,9 +10,11 @@ BIN = $(VENV)/bin
 TRAIN_BIN = $(TRAIN_VENV)/bin
 EXPORT_ASR = $(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
 	--pieces $(WORK)/features/pieces.model --language-model $(WORK)/language-model
-TRAIN_ANCAT = $(TRAIN_BIN)/python -m models.transducer.ancat_train --features $(WORK)/features \
-	--init streamer/bundles/asr-en
-ANCAT_RUNS = none full $(PRICES:%=adaptive-%)
+SIBLING = --features $(WORK)/features --init streamer/bundles/asr-en --updates 800 --rate 4e-4
+TRAIN_ANCAT = $(TRAIN_BIN)/python -m models.transducer.ancat_train $(SIBLING)
+LOOK_AHEAD = none full $(PRICES:%=adaptive-%)
+EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/pieces.model \
+	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
 .PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat wheel clean
@@ -91,13 +93,12 @@ train-ancat: $(TRAIN_VENV)/.train ## train and export siblings of asr-en with no
 	for price in $(PRICES); do \
 		$(TRAIN_ANCAT) --weight $$price --out $(ANCAT)/adaptive-$$price || exit 1; \
 	done
-	for run in $(ANCAT_RUNS); do \
-		$(TRAIN_BIN)/python -m models.transducer.ancat_export --checkpoint $(ANCAT)/$$run/checkpoint.pt \
-			--pieces $(WORK)/features/pieces.model --out $(ANCAT)/bundles/$$run || exit 1; \
-	done
+	$(TRAIN_BIN)/python -m models.transducer.train $(SIBLING) --out $(ANCAT)/chunked
+	for run in $(LOOK_AHEAD); do $(TRAIN_BIN)/python -m models.transducer.ancat_export $(EXPORTED) || exit 1; done
+	run=chunked; $(TRAIN_BIN)/python -m models.transducer.export $(EXPORTED) --name chunked
 
 evaluate-ancat: $(TRAIN_VENV)/.train ## word errors against delay of the siblings of `make train-ancat`
-	$(TRAIN_BIN)/python -m models.transducer.ancat_report $(ANCAT_RUNS:%=$(ANCAT)/%) \
+	$(TRAIN_BIN)/python -m models.transducer.ancat_report $(patsubst %,$(ANCAT)/%,$(LOOK_AHEAD) chunked) \
 		--bundles $(ANCAT)/bundles --data $(DATA) --plot $(ANCAT)/curve.png
 
 wheel: $(VENV)/.dev ## build the wheel and the source distribution into dist/

@@ -13,20 +13,23 @@ import jiwer
 import matplotlib as mpl
 import numpy as np
 import torch
+from torch import Tensor
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from models.common.features import HOP, SAMPLE_RATE, LogMel
 from models.common.served_words import Spoken, listen
+from models.transducer import ancat_export, export
 from models.transducer.ancat import AncatTransducer
 from models.transducer.ancat_delay import needed
-from models.transducer.ancat_export import load_checkpoint
 from models.transducer.config import SUBSAMPLING
 from models.transducer.data import collate
 from models.transducer.evaluate import sets
+from models.transducer.model import Transducer
 
 FRAME_MS = 1000 * SUBSAMPLING * HOP // SAMPLE_RATE
+_SILENT_CHUNKS = 4
 _COLUMNS = (
     *(
         "point",
@@ -117,14 +120,15 @@ def main() -> None:
 
 def measure(run: Path, bundle: Path, spoken: Sequence[Spoken]) -> Point:
     """Measure one sibling: its bundle's word errors and its decisions on the recordings."""
-    model = load_checkpoint(run / "checkpoint.pt")
+    saved = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")["config"]
+    is_chunked = "look_ahead" not in saved
+    model = (export if is_chunked else ancat_export).load_checkpoint(run / "checkpoint.pt")
     heard, _ = listen(spoken, bundle.resolve())
     pairs = [jiwer.process_words(said.text, understood.text) for said, understood in zip(spoken, heard, strict=True)]
     errors = np.array([pair.substitutions + pair.deletions + pair.insertions for pair in pairs])
     words = np.array([len(said.text.split()) for said in spoken])
-    mode, weight = model.encoder.look_ahead.mode, None
-    if mode == "adaptive":
-        weight = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")["config"]["delay_weight"]
+    mode = "chunked" if is_chunked else saved["look_ahead"]["mode"]
+    weight = saved["delay_weight"] if mode == "adaptive" else None
     return Point(mode, weight, errors, words, decisions(model, spoken))
 
 
@@ -137,18 +141,19 @@ def difference(point: Point, other: Point, draws: int = 2000) -> tuple[float, fl
 
 
 @torch.inference_mode()
-def decisions(model: AncatTransducer, spoken: Sequence[Spoken]) -> Delays:
+def decisions(model: Transducer, spoken: Sequence[Spoken]) -> Delays:
     """The decisions of serving on each recording, followed by as much silence as they may look ahead."""
     log_mel, parts, opened = LogMel(), [], []
     for item in spoken:
         rows = log_mel(torch.from_numpy(item.samples).float()[None])[0].numpy()
         count = -(-len(rows) // SUBSAMPLING)
-        batch = collate([rows], [[]], [[]], count + model.encoder.look_ahead.total)
-        frames, gates = model.encoder.look(batch.log_mel)
+        chunk = model.config.chunk
+        # Room for any look-ahead, in whole chunks.
+        batch = collate([rows], [[]], [[]], (-(-count // chunk) + _SILENT_CHUNKS) * chunk)
+        frames, gates = _look(model, batch.log_mel)
         ids, _, _ = model.search(model.enter(frames), model.initial_state(1).context)
         position = torch.arange(count)
         need = needed(gates)[0, :count] if gates else position
-        chunk = model.config.chunk
         tick_end = need - need % chunk + chunk - 1
         parts.append(torch.stack([need - position, ids[0, :count], tick_end - position]))
         opened.append(torch.stack([layer[0, :count].sum(-1) for layer in gates]) if gates else torch.zeros(0, count))
@@ -156,10 +161,21 @@ def decisions(model: AncatTransducer, spoken: Sequence[Spoken]) -> Delays:
     return Delays(delay, token != 0, to_tick, torch.cat(opened, 1).mean(1).numpy())
 
 
+def _look(model: Transducer, log_mel: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Frames and gates as `AncatEncoder.look`; a chunked encoder looks ahead to the end of the chunk, in all layers."""
+    if isinstance(model, AncatTransducer):
+        return model.encoder.look(log_mel)
+    frames, chunk = model.encoder(log_mel), model.config.chunk
+    ahead = chunk - 1 - torch.arange(frames.shape[1]) % chunk
+    # Once a layer has waited for the chunk, the others wait no longer: one layer stands for all.
+    return frames, [(torch.arange(chunk - 1) < ahead[:, None]).float()[None]]
+
+
 def draw(points: Sequence[Point], out: Path) -> None:
     """Draw word errors over mean delay; a whisker leads to the 95th percentile."""
     figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
     adaptive = sorted((p for p in points if p.weight is not None), key=lambda p: p.mean_ms)
+    # Fixed look-ahead in grey, decided in blue.
     axes.plot([p.mean_ms for p in adaptive], [100 * p.word_error for p in adaptive], color="tab:blue", alpha=0.4)
     for point in points:
         color = "tab:blue" if point.weight is not None else "tab:gray"

@@ -4,7 +4,6 @@ Siblings that differ in `--mode` and `--weight` alone see the same clips in the 
 """
 
 import argparse
-import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,30 +13,16 @@ import torch
 from torch import Tensor
 
 from models.common.text import Pieces
-from models.common.training import Schedule, Settings, Trainer
+from models.common.training import Trainer
 from models.transducer.ancat import AncatTransducer, LookAhead, Mode, annealed
 from models.transducer.ancat_delay import expected_delay
 from models.transducer.config import Config
 from models.transducer.data import CONTINUED, Batch, Batches
-from models.transducer.train import initial_weights, recognition_loss
+from models.transducer.train import CountedTrainer, counted_settings, initial_weights, recognition_loss
 from models.transducer.validation import dev_clips, report
 
-_WARMUP = 100
 # Shares of the run: recognition alone teaches first what look-ahead is good for.
 _FREE, _RAMP = 0.4, 0.2
-
-
-class CountedTrainer(Trainer):
-    """A trainer whose run is over after a number of updates, so that runs compare on a machine shared with others."""
-
-    def __init__(self, model: AncatTransducer, settings: Settings, config: dict, updates: int) -> None:
-        self._updates = updates
-        super().__init__(model, settings, config)
-
-    @property
-    def fraction(self) -> float:
-        """Share of the updates that are done."""
-        return self.progress.updates / self._updates
 
 
 def main() -> None:
@@ -51,9 +36,8 @@ def main() -> None:
     look_ahead = LookAhead(arguments.mode, tuple(arguments.layers), arguments.reach)
     model = AncatTransducer(config, look_ahead)
     model.start_from(initial_weights(arguments.init))
-    schedule = Schedule(math.inf, peak=arguments.rate, warmup_updates=_WARMUP)
-    settings = Settings(schedule, arguments.out, arguments.device, evaluate_every_s=math.inf)
-    trainer = CountedTrainer(model, settings, stored(config, look_ahead, arguments.weight), arguments.updates)
+    described = stored(config, look_ahead, arguments.weight)
+    trainer = CountedTrainer(model, counted_settings(arguments), described, arguments.updates)
     seed = arguments.seed + trainer.progress.updates
     batches = Batches(arguments.features, pieces, lambda: trainer.fraction, arguments.batch, seed, CONTINUED)
     evaluate = partial(_evaluate, AncatTransducer(config, look_ahead), pieces, arguments.features)

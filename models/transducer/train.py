@@ -1,6 +1,7 @@
 """Train the transducer on prepared shards for a given wall-clock time; a restart continues."""
 
 import argparse
+import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,29 @@ _CTC_WEIGHT = 0.3
 _BAND = 16
 
 
+# Warm-up of a run of a given number of updates.
+_WARMUP = 100
+
+
+class CountedTrainer(Trainer):
+    """A trainer whose run is over after a number of updates, so that runs compare on a machine shared with others."""
+
+    def __init__(self, model: Transducer, settings: Settings, config: dict, updates: int) -> None:
+        self._updates = updates
+        super().__init__(model, settings, config)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the updates that are done."""
+        return self.progress.updates / self._updates
+
+
+def counted_settings(arguments: argparse.Namespace) -> Settings:
+    """Settings of a `CountedTrainer`, which evaluates at its end alone."""
+    schedule = Schedule(math.inf, peak=arguments.rate, warmup_updates=_WARMUP)
+    return Settings(schedule, arguments.out, arguments.device, evaluate_every_s=math.inf)
+
+
 def main() -> None:
     """Run from the command line; see --help."""
     arguments = _parse()
@@ -35,9 +59,7 @@ def main() -> None:
     if arguments.init:
         model.load_state_dict(initial_weights(arguments.init))
     curriculum = CONTINUED if arguments.init else Curriculum()
-    schedule = Schedule(60 * arguments.budget_minutes, peak=arguments.rate)
-    settings = Settings(schedule, arguments.out, arguments.device)
-    trainer = Trainer(model, settings, asdict(config))
+    trainer = _trainer(model, asdict(config), arguments)
     batches = Batches(
         arguments.features, pieces, lambda: trainer.fraction, arguments.batch, trainer.progress.updates, curriculum
     )
@@ -45,11 +67,19 @@ def main() -> None:
     trainer.run(iter(batches), partial(_loss, trainer, curriculum), evaluate)
 
 
+def _trainer(model: Transducer, config: dict, arguments: argparse.Namespace) -> Trainer:
+    if arguments.updates:
+        return CountedTrainer(model, counted_settings(arguments), config, arguments.updates)
+    schedule = Schedule(60 * arguments.budget_minutes, peak=arguments.rate)
+    return Trainer(model, Settings(schedule, arguments.out, arguments.device), config)
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--features", type=Path, required=True, help="folder written by prepare")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--budget-minutes", type=float, default=105.0, help="training time over all restarts")
+    parser.add_argument("--updates", type=int, help="train for so many updates, whatever time they take")
     parser.add_argument("--batch", type=float, default=16.0, help="seconds of audio; doubled in the last third")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--dropout", type=float, default=0.1, help="of each residual branch")

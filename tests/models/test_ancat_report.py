@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="the workshop's tests need the train
 
 from models.common.served_words import Spoken  # noqa: E402
 from models.transducer.ancat_report import Delays, Point, decisions, difference, draw  # noqa: E402
+from models.transducer.model import Transducer  # noqa: E402
 from tests.models.ancat_toys import sound, toy  # noqa: E402
 
 
@@ -32,6 +33,14 @@ def test_fixed_look_ahead_has_its_fixed_delay(mode: str, mean: float, to_tick: f
     assert delays.to_tick.mean() == to_tick
     assert delays.opened.tolist() == ([2.0, 2.0] if mode == "full" else [])
     assert 0 < delays.bears_token.mean() < 1
+
+
+def test_a_chunked_model_waits_for_its_chunk() -> None:
+    """Frames of a chunk of four wait 3, 2, 1 and 0 frames; the end of the chunk is the end of the tick."""
+    model = Transducer(toy(chunk=4).config).eval()
+    delays = decisions(model, [Spoken("words", sound(1, 16))])
+    assert delays.frames.tolist() == [3, 2, 1, 0] * 4
+    assert delays.to_tick.tolist() == delays.frames.tolist()
 
 
 def test_word_errors_are_compared_on_the_same_utterances() -> None:
