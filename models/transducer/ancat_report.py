@@ -31,17 +31,16 @@ from models.transducer.model import Transducer
 FRAME_MS = 1000 * SUBSAMPLING * HOP // SAMPLE_RATE
 _SILENT_CHUNKS = 4
 _COLUMNS = (
-    *(
-        "point",
-        "price of delay",
-        "WER",
-        "against the first",
-        "mean delay",
-        "p95 delay",
-        "mean at tokens",
-        "mean with ticks",
-    ),
+    "point",
+    "price of delay",
+    "WER",
+    "against the first",
+    "mean delay",
+    "p95 delay",
+    "mean at tokens",
+    "mean with ticks",
     "mean look-ahead by layer, frames",
+    "CPU s per audio s",
 )
 HEADER = f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|"
 
@@ -67,6 +66,7 @@ class Point:
     word_errors: np.ndarray  # of each utterance
     words: np.ndarray  # of each utterance's reference
     delays: Delays
+    cpu_ratio: float  # processor seconds per second of audio, start-up included
 
     @property
     def word_error(self) -> float:
@@ -95,6 +95,7 @@ class Point:
             *(f"{value:.0f} ms" for value in (self.mean_ms, self.p95_ms, at_tokens * FRAME_MS)),
             f"{delays.to_tick.mean() * FRAME_MS:.0f} ms",
             ", ".join(f"{opened:.2f}" for opened in delays.opened) or "-",
+            f"{self.cpu_ratio:.3f}",
         ]
         return f"| {' | '.join(cells)} |"
 
@@ -123,13 +124,14 @@ def measure(run: Path, bundle: Path, spoken: Sequence[Spoken]) -> Point:
     saved = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")["config"]
     is_chunked = "look_ahead" not in saved
     model = (export if is_chunked else ancat_export).load_checkpoint(run / "checkpoint.pt")
-    heard, _ = listen(spoken, bundle.resolve())
+    heard, cpu_s = listen(spoken, bundle.resolve())
     pairs = [jiwer.process_words(said.text, understood.text) for said, understood in zip(spoken, heard, strict=True)]
     errors = np.array([pair.substitutions + pair.deletions + pair.insertions for pair in pairs])
     words = np.array([len(said.text.split()) for said in spoken])
     mode = "chunked" if is_chunked else saved["look_ahead"]["mode"]
     weight = saved["delay_weight"] if mode == "adaptive" else None
-    return Point(mode, weight, errors, words, decisions(model, spoken))
+    audio_s = sum(len(said.samples) for said in spoken) / SAMPLE_RATE
+    return Point(mode, weight, errors, words, decisions(model, spoken), cpu_s / audio_s)
 
 
 def difference(point: Point, other: Point, draws: int = 2000) -> tuple[float, float]:

@@ -21,7 +21,7 @@ def point(name: str, errors: list[int], weight: float | None = None) -> Point:
     delays = Delays(
         np.array([0, 1, 2, 5]), np.array([False, True, True, False]), np.array([3, 3, 3, 7]), np.array([1.5])
     )
-    return Point(name, weight, np.array(errors), np.array([10, 10, 20]), delays)
+    return Point(name, weight, np.array(errors), np.array([10, 10, 20]), delays, 0.012)
 
 
 @pytest.mark.parametrize(("mode", "mean", "to_tick"), [("none", 0, 0.5), ("full", 4, 4.5)])
@@ -55,7 +55,7 @@ def test_word_errors_are_compared_on_the_same_utterances() -> None:
 def test_a_row_of_the_table() -> None:
     """Pooled word errors, milliseconds of 80 ms frames, and look-ahead by layer."""
     first = point("none", [5, 5, 10])
-    assert first.row(first) == "| none | - | 50.0 % | - | 160 ms | 400 ms | 120 ms | 320 ms | 1.50 |"
+    assert first.row(first) == "| none | - | 50.0 % | - | 160 ms | 400 ms | 120 ms | 320 ms | 1.50 | 0.012 |"
     cells = point("adaptive", [4, 4, 8], 0.02).row(first).split(" | ")
     assert cells[:4] == ["| adaptive", "0.02", "40.0 %", "-10.0 ± 0.0"]
 
