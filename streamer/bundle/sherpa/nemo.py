@@ -29,6 +29,8 @@ from streamer.errors import BundleError
 
 _BLANK = "<blk>"
 _MELS = 80
+# Names the models that sherpa-onnx searches in another way.
+_OTHER_SEARCH = "streaming_model_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,9 @@ def _read_encoder(model: Model, frame_axis: int) -> _Encoder:
 def _read_predictor(source: Source, encoder: _Encoder, blank: int) -> tuple[Predictor, bool]:
     """Check decoder and joiner and see how wide what goes between them is; returns too whether they take batches."""
     decoder, joiner = source.models["decoder"], source.models["joiner"]
+    if _OTHER_SEARCH in decoder.metadata.values:
+        got = decoder.metadata.text(_OTHER_SEARCH)
+        raise BundleError(f"{decoder.file}: metadata {_OTHER_SEARCH}: expected none, got {got!r:.60}")
     metadata = encoder.model.metadata
     layers, hidden = metadata.integer("pred_rnn_layers", 1), metadata.integer("pred_hidden", 1)
     check_counts(decoder, 4, 4)

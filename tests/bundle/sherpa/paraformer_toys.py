@@ -30,10 +30,13 @@ def metadata(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if value is not None}
 
 
-def write_model(folder: Path, rate: float = 0.0, **changes: Any) -> Path:
-    """Write encoder, decoder and tokens; the higher `rate`, the more tokens."""
+def write_model(folder: Path, rate: float = 0.0, long_caches: bool = False, **changes: Any) -> Path:
+    """Write encoder, decoder and tokens; the higher `rate`, the more tokens.
+
+    With `long_caches` the decoder returns the tokens of the chunk after what it was given, and takes as much.
+    """
     _write_encoder(folder / "encoder.onnx", rate, metadata(**changes))
-    _write_decoder(folder / "decoder.onnx")
+    _write_decoder(folder / "decoder.onnx", long_caches)
     write_tokens(folder, PIECES)
     return folder
 
@@ -61,7 +64,7 @@ def _write_encoder(path: Path, rate: float, about: dict[str, Any]) -> None:
     write(path, nodes, inputs, outputs, weights, about)
 
 
-def _write_decoder(path: Path) -> None:
+def _write_decoder(path: Path, long_caches: bool) -> None:
     """A causal convolution of the embeddings and what was cached of them, block by block, beside the chunk's frames."""
     node = helper.make_node
     nodes = [
@@ -71,9 +74,10 @@ def _write_decoder(path: Path) -> None:
     for block in range(BLOCKS):
         nodes += [
             node("Transpose", [f"x{block}"], [f"columns{block}"], perm=[0, 2, 1]),
-            node("Concat", [f"cache{block}", f"columns{block}"], [f"all{block}"], axis=2),
+            node("Slice", [f"cache{block}", "back", "end", "last"], [f"past{block}"]),
+            node("Concat", [f"past{block}", f"columns{block}"], [f"all{block}"], axis=2),
             node("Conv", [f"all{block}", f"kernel{block}"], [f"mixed{block}"], group=WIDTH),
-            node("Slice", [f"all{block}", "back", "end", "last"], [f"cache{block}_out"]),
+            node("Slice", [f"all{block}", "whole" if long_caches else "back", "end", "last"], [f"cache{block}_out"]),
             node("Transpose", [f"mixed{block}"], [f"rows{block}"], perm=[0, 2, 1]),
             node("Tanh", [f"rows{block}"], [f"x{block + 1}"]),
         ]
@@ -82,14 +86,14 @@ def _write_decoder(path: Path) -> None:
         node("ArgMax", ["logits"], ["sample_ids"], axis=-1, keepdims=0),
     ]
     weights = {
-        "back": np.array([-(KERNEL - 1)]), "end": np.array([1 << 40]), "last": np.array([2]),
+        "back": np.array([-(KERNEL - 1)]), "whole": np.array([0]), "end": np.array([1 << 40]), "last": np.array([2]),
         "out": random(SEED, WIDTH, len(PIECES)),
         **{f"kernel{block}": random(20 + block, WIDTH, 1, KERNEL) for block in range(BLOCKS)},
     }  # fmt: skip
-    cache: list[int | str] = ["N", WIDTH, KERNEL - 1]
+    cache: list[int | str] = ["N", WIDTH, "past" if long_caches else KERNEL - 1]
     inputs: list[Value] = [("frames", _F, ["N", "t", WIDTH]), ("frame_count", _I32, ["N"])]
     inputs += [("embeds", _F, ["N", "k", WIDTH]), ("embed_count", _I32, ["N"])]
     inputs += [(f"cache{block}", _F, cache) for block in range(BLOCKS)]
     outputs: list[Value] = [("logits", _F, ["N", "k", len(PIECES)]), ("sample_ids", _I64, ["N", "k"])]
-    outputs += [(f"cache{block}_out", _F, cache) for block in range(BLOCKS)]
+    outputs += [(f"cache{block}_out", _F, ["N", WIDTH, "next"] if long_caches else cache) for block in range(BLOCKS)]
     write(path, nodes, inputs, outputs, weights, {})

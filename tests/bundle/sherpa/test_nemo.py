@@ -148,6 +148,14 @@ def test_blank_must_come_last(tmp_path: Path) -> None:
         import_nemo_ctc(source(folder))
 
 
+def test_models_that_are_searched_in_another_way_are_refused(tmp_path: Path) -> None:
+    """sherpa-onnx has another search for a decoder that names one, which is not this one."""
+    models = source(toys.write_transducer(tmp_path))
+    models.models["decoder"].metadata.values["streaming_model_type"] = "unified"
+    with pytest.raises(BundleError, match="decoder.onnx: metadata streaming_model_type: expected none, got 'unified'"):
+        import_nemo_transducer(models)
+
+
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     """A file with another number of inputs is not what it is called; the message lists them."""
     right = source(toys.write_transducer(tmp_path))

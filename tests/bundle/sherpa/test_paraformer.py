@@ -127,6 +127,19 @@ def test_rows_and_tail_are_those_of_the_definition(tmp_path: Path, rate: float) 
     assert tails
 
 
+def test_a_decoder_may_return_more_than_it_takes(tmp_path: Path) -> None:
+    """FunASR's decoder appends to its caches, of which only the last columns are read again."""
+    (tmp_path / "long").mkdir()
+    (tmp_path / "short").mkdir()
+    folder = toys.write_model(tmp_path / "long", long_caches=True)
+    (said,) = GraphStreams(import_paraformer(source(folder))).run(SIGNALS[:1], False)
+    assert [token.id for token in said] == [
+        token for token in hear(peer(folder), SIGNALS[0], toys.PIECES).ids if token > 2
+    ]
+    short = import_paraformer(source(toys.write_model(tmp_path / "short")))
+    assert GraphStreams(short).run(SIGNALS[:1], False) == [said]
+
+
 def test_a_segment_starts_with_nothing_gathered(tmp_path: Path) -> None:
     """With the group `search` started, only the rows that the encoder has yet to see again are left of the past."""
     graph = GraphStreams(import_paraformer(source(toys.write_model(tmp_path))))
