@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
+from streamer.cli.extras import convert_extra
 from streamer.cli.options import BundlePath, ConfigFile, given, settings_from
-from streamer.errors import InvalidRequest
 
 app = typer.Typer(help="Write a bundle in the format of another program.", no_args_is_help=True)
-
-_NO_ONNX = "onnx is not installed, expected the extra convert: pip install 'streamer-speech[convert]'"
 
 
 @app.command()
@@ -26,12 +24,8 @@ def sherpa(
     from streamer.bundle.loader import load_bundle
     from streamer.bundle.registry import Registry
 
-    try:
+    with convert_extra():
         from streamer.bundle.sherpa.export import export_sherpa
-    except ModuleNotFoundError as error:
-        if error.name != "onnx":
-            raise
-        raise InvalidRequest(_NO_ONNX) from None
     if Path(name).is_dir():
         bundle = load_bundle(Path(name))
     else:
