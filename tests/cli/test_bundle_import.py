@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,6 @@ import pytest
 import soundfile
 
 from streamer.bundle.loader import load_bundle
-from streamer.cli.extras import NO_ONNX
 from streamer.errors import BundleError
 from tests.bundle.sherpa import k2_peer, served, toys
 from tests.bundle.sherpa.toys import Toy, edit, set_metadata, write_toy
@@ -93,12 +93,15 @@ def test_target_exists(tmp_path: Path) -> None:
     assert list(target.iterdir()) == []
 
 
-def test_without_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onnx(tmp_path: Path) -> None:
     """Without the package `onnx` the message says what to install."""
-    for name in [name for name in sys.modules if name.startswith("streamer.bundle.sherpa")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    assert_refused(write_toy(tmp_path / "model", "lstm"), tmp_path / "bundle", NO_ONNX)
+    source, target = write_toy(tmp_path / "model", "lstm"), tmp_path / "bundle"
+    hidden = "import sys; sys.modules['onnx'] = None; from streamer.cli.main import app; app()"
+    command = ["bundle", "import", "sherpa", str(source), "--out", str(target), "--name", "toy"]
+    result = subprocess.run([sys.executable, "-c", hidden, *command], capture_output=True, text=True, check=False)
+    expected = "onnx is not installed, expected the extra convert: pip install 'streamer-speech[convert]'"
+    assert (result.returncode, result.stderr) == (1, f"{ONE_LINE}{expected}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_not_found(tmp_path: Path) -> None:
@@ -284,6 +287,49 @@ def test_wrong_states(tmp_path: Path, states: list[tuple[str, list[int | str]]],
     toy = Toy.of("lstm")
     toy.states = list(states)
     assert_refused(write_toy(tmp_path / "model", toy), tmp_path / "bundle", expected)
+
+
+def test_state_that_comes_back_otherwise(tmp_path: Path) -> None:
+    """A state that leaves the model with another shape than it went in cannot be kept."""
+    source = write_toy(tmp_path / "model", "lstm")
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((2, 1, 7), np.float32), "wide"))
+        next(node for node in model.graph.node if node.output[0] == "out_0").input[0] = "wide"
+        del model.graph.output[1].type.tensor_type.shape.dim[:]
+        for name in "abc":
+            model.graph.output[1].type.tensor_type.shape.dim.add().dim_param = name
+
+    edit(source / "encoder.onnx", change)
+    expected = "encoder.onnx: state hidden: expected float32 [2, 1, 6] back, got float32 [2, 1, 7]"
+    assert_refused(source, tmp_path / "bundle", expected)
+
+
+@pytest.mark.parametrize(
+    ("file", "constant", "expected"),
+    [
+        ("decoder.onnx", (1, 1, 16), "decoder.onnx: expected output [1, width], got [1, 1, 16]"),
+        (
+            "decoder.onnx",
+            (1, 17),
+            "joiner.onnx: input decoder_out: expected TYPE_FP32 [batch, 17], got TYPE_FP32 [open, 16]",
+        ),
+        ("joiner.onnx", (1, 13), "joiner.onnx: expected output [1, 12], got [1, 13]"),
+    ],
+)
+def test_wrong_widths(tmp_path: Path, file: str, constant: tuple[int, ...], expected: str) -> None:
+    """Decoder and joiner are tried: what they return must fit each other and the vocabulary."""
+    source = write_toy(tmp_path / "model", "lstm")
+
+    def change(model: onnx.ModelProto) -> None:
+        output = model.graph.output[0]
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(constant, np.float32), output.name + "_"))
+        next(node for node in model.graph.node if output.name in node.output).output[0] = "unused"
+        model.graph.node.append(onnx.helper.make_node("Identity", [output.name + "_"], [output.name]))
+        output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, 1, [None] * len(constant)))
+
+    edit(source / file, change)
+    assert_refused(source, tmp_path / "bundle", expected)
 
 
 def test_unsupported_type(tmp_path: Path) -> None:

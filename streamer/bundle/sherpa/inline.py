@@ -87,7 +87,7 @@ def _at_opset(model: onnx.ModelProto, prefix: str, opset: int) -> onnx.ModelProt
     try:
         return onnx.version_converter.convert_version(model, opset)
     except Exception as error:  # the converter raises whatever its C++ does
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(f"graph {prefix}: cannot convert opset {found} to {opset}: {reason}") from None
 
 

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from streamer.bundle.sherpa.ancestry import ancestors
+from streamer.bundle.sherpa.ancestry import all_nodes, ancestors
 from streamer.bundle.sherpa.builder import GraphBuilder, LoopStep
 from streamer.errors import BundleError
 
@@ -175,6 +175,70 @@ def test_external_weights_are_refused() -> None:
     model.graph.initializer[0].data_location = TensorProto.EXTERNAL
     with pytest.raises(BundleError, match="^graph part: expected weights in memory, got external data of scale$"):
         GraphBuilder().inline(model, "part", ["x"])
+
+
+def test_loops_of_models_are_renamed() -> None:
+    """The body of a model's loop keeps its own inputs and reads weights and tensors from around it."""
+    counter = [
+        helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+        helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("total", F32, ["N", 2]),
+    ]
+    nodes = [helper.make_node("Add", ["total", "step"], ["more"]), helper.make_node("Identity", ["go_on"], ["again"])]
+    outputs = [
+        helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("more", F32, ["N", 2]),
+    ]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["x", "two"], ["step"]),
+            helper.make_node("Loop", ["trips", ""], ["y"], body=helper.make_graph(nodes, "body", counter, outputs)),
+        ],
+        "loop",
+        [helper.make_tensor_value_info("x", F32, ["N", 2])],
+        [helper.make_tensor_value_info("y", F32, ["N", 2])],
+        [numpy_helper.from_array(np.array(3), "trips"), numpy_helper.from_array(np.float32(2), "two")],
+    )
+    graph.node[1].input.append("x")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    builder = GraphBuilder()
+    [once] = builder.inline(model, "part", [builder.input("x", "TYPE_FP32", [2])])
+    [twice] = builder.inline(model, "part", [once])
+    builder.output("y", twice, "TYPE_FP32", [2])
+    np.testing.assert_array_equal(session(builder.model()).run(None, {"x": np.float32([[1, 2]])})[0], [[49, 98]])
+    read = ancestors(graph.node, "y")
+    assert {"x", "two", "trips", "step"} <= read
+    assert "Add" in [node.op_type for node in all_nodes(graph.node)]
+
+
+def test_what_cannot_be_inlined() -> None:
+    """Sparse weights, nodes that no version converts and operators of two versions are refused."""
+    sparse = affine()
+    values = numpy_helper.from_array(np.float32([1]), "values")
+    index = numpy_helper.from_array(np.array([0]), "index")
+    sparse.graph.sparse_initializer.append(helper.make_sparse_tensor(values, index, [2]))
+    with pytest.raises(BundleError, match="^graph part: expected dense initializers, got 1 sparse$"):
+        GraphBuilder().inline(sparse, "part", ["x"])
+    unknown = affine(opset=13)
+    unknown.graph.node[0].op_type = "Unheard"
+    with pytest.raises(BundleError, match="^graph part: cannot convert opset 13 to 17: "):
+        GraphBuilder().inline(unknown, "part", ["x"])
+    one, two = affine(), affine()
+    one.opset_import.append(helper.make_opsetid("own", 1))
+    two.opset_import.append(helper.make_opsetid("own", 2))
+    builder = GraphBuilder()
+    x = builder.input("x", "TYPE_FP32", [2])
+    builder.inline(one, "one", [x])
+    with pytest.raises(BundleError, match="^graph two: expected operators of own 1, got version 2$"):
+        builder.inline(two, "two", [x])
+
+
+def test_uneven_loop() -> None:
+    """A body that loses what it carries is an error of the caller."""
+    builder = GraphBuilder()
+    x = builder.input("x", "TYPE_FP32", [2])
+    with pytest.raises(ValueError, match="^expected 1 carried tensors, got 0$"):
+        builder.loop(builder.constant(np.array(1)), [x], lambda inner, index, carried: LoopStep([]))
 
 
 @pytest.mark.parametrize("limit", [1, 5])

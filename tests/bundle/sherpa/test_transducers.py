@@ -11,6 +11,7 @@ import pytest
 from streamer.bundle.loader import Bundle
 from streamer.engine.check import check_bundle
 from tests.bundle.sherpa import k2_peer, served, toys
+from tests.engine.support import BOTH, row, runner_of
 
 SIGNALS = served.speech()
 
@@ -56,13 +57,30 @@ def test_check(imported: tuple[Path, Bundle]) -> None:
 
 
 def test_search_starts_anew(tmp_path: Path) -> None:
-    """The group `search` holds the context of the search alone, and the encoder's states are the other group's."""
+    """Starting the group `search` forgets the last tokens alone: the encoder and its count of frames go on."""
     bundle = served.import_bundle(toys.write_toy(tmp_path / "model", "conformer"), tmp_path / "bundle")
-    groups = {state.name: state.group for state in bundle.manifest.states}
-    assert groups == {
-        **dict.fromkeys(["carry", "attention", "convolution", "processed"], "encoder"),
-        "context": "search",
-    }
+    joint = ort.InferenceSession(bundle.folder / "joint.onnx")
+    steps = []
+    for restart in (frozenset({"search"}), frozenset[str]()):
+        runner = runner_of(bundle)
+        for turn, start in enumerate([BOTH, frozenset(), frozenset(), restart]):
+            pcm = SIGNALS[0][turn * 5120 : turn * 5120 + 5720]
+            [result] = runner.run("step", [row(2, start, pcm=pcm)])
+        steps.append(result.outputs)
+    np.testing.assert_array_equal(steps[0]["encoded"], steps[1]["encoded"])
+    assert greedy(joint, steps[0]["encoded"]) == steps[0]["token_ids"].tolist()
+    assert abs(steps[0]["token_logp"][0] - steps[1]["token_logp"][0]) > 1e-3
+
+
+def greedy(joint: ort.InferenceSession, encoded: np.ndarray) -> list[int]:
+    """A new search over f32[frames, joint], by the graph `joint`; `<unk>` is not said."""
+    context, ids = [-1, 0], []
+    for frame in encoded:
+        [log_probs] = joint.run(None, {"encoded": frame[None], "contexts": np.array([[context]])})
+        best = int(log_probs[0, 0].argmax())
+        ids.append(0 if best == 1 else best)
+        context = [*context[1:], best] if best > 1 else context
+    return ids
 
 
 def test_manifest(tmp_path: Path) -> None:
@@ -104,33 +122,25 @@ def test_joint(tmp_path: Path) -> None:
     encoded = rng.standard_normal((3, toys.JOINT)).astype(np.float32)
     contexts = rng.integers(-1, toys.VOCABULARY, (3, 5, toys.CONTEXT))
     [found] = joint.run(None, {"encoded": encoded, "contexts": contexts})
-    for row in range(3):
-        [predicted] = decoder.run(None, {"y": contexts[row]})
-        [logits] = joiner.run(None, {"encoder_out": np.repeat(encoded[row : row + 1], 5, 0), "decoder_out": predicted})
+    for i in range(3):
+        [predicted] = decoder.run(None, {"y": contexts[i]})
+        [logits] = joiner.run(None, {"encoder_out": np.repeat(encoded[i : i + 1], 5, 0), "decoder_out": predicted})
         expected = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-        np.testing.assert_allclose(found[row], expected, atol=1e-5)
+        np.testing.assert_allclose(found[i], expected, atol=1e-5)
 
 
-def test_joint_continues_the_search(tmp_path: Path) -> None:
-    """Greedy search over `encoded` by the graph `joint`, `<unk>` taken for blank, is the search in the graph `step`."""
+def test_joint_and_step_agree(tmp_path: Path) -> None:
+    """Greedy search over `encoded` by the graph `joint` is the search in the graph `step`, log-probabilities too."""
     bundle = served.import_bundle(toys.write_toy(tmp_path / "model", "lstm"), tmp_path / "bundle")
-    step, joint = (ort.InferenceSession(bundle.folder / f"{name}.onnx") for name in ("step", "joint"))
-    feeds = {
-        state.name: np.full((2, *state.dims), state.initial_state, state.dtype) for state in bundle.manifest.states
-    }
-    feeds |= {"pcm": SIGNALS[0][None, :5720], "slots_stream": np.array([1])}
-    feeds |= {f"start_{group}": np.array([True]) for group in ("encoder", "search")}
-    ids, logps, encoded = step.run(["token_ids", "token_logp", "encoded"], feeds)
-    context, unknowns = [-1, 0], 0
-    for frame in range(toys.OUTPUTS):
-        [log_probs] = joint.run(None, {"encoded": encoded[:, frame], "contexts": np.array([[context]])})
-        best = int(log_probs[0, 0].argmax())
-        unknowns += best == 1
-        assert ids[0, frame] == (0 if best == 1 else best)
-        np.testing.assert_allclose(logps[0, frame], log_probs[0, 0, best], atol=1e-5)
-        if best > 1:
-            context = [*context[1:], best]
-    assert context != [-1, 0]
+    joint = ort.InferenceSession(bundle.folder / "joint.onnx")
+    [result] = runner_of(bundle).run("step", [row(0, BOTH, pcm=SIGNALS[0][:5720])])
+    ids, logps, encoded = (result.outputs[name] for name in ("token_ids", "token_logp", "encoded"))
+    assert greedy(joint, encoded) == ids.tolist()
+    said = np.flatnonzero(ids)
+    assert len(said) > 1
+    contexts = np.array([[-1, 0], [0, ids[said[0]]]])[:, None]
+    [log_probs] = joint.run(None, {"encoded": encoded[said[:2]], "contexts": contexts})
+    np.testing.assert_allclose(log_probs[[0, 1], 0, ids[said[:2]]], logps[said[:2]], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "zipformer2_ctc"])
