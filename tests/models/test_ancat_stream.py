@@ -147,6 +147,28 @@ def test_the_receptive_field_is_a_bound() -> None:
     assert same[reach + 1 :].all()
 
 
+def test_an_hour_of_frames_leaves_positions_and_rings_exact() -> None:
+    """A stream whose counters stand at an hour goes on as one at the same place of the period."""
+    model = toy()
+    graph, period, runs = tick_graph(model), model.config.period, []
+    names = [state.name for state in graph.states]
+    for start in (period, 45_000 // period * period):
+        arenas, recorded = graph.initial_arenas(1), []
+        for name in ("frame", "passed"):
+            arenas[names.index(name)].fill_(start)
+        for chunk in chunks(model, sound(8, 40)):
+            pcm = torch.from_numpy(chunk["pcm"])[None]
+            with torch.no_grad():
+                results = graph([pcm], [torch.tensor([0])], [torch.tensor([False])] * 2, arenas)
+            arenas = list(results[len(graph.outputs) :])
+            recorded.append(dict(zip(graph.outputs, results, strict=False)))
+        assert recorded[0]["first_frame"].item() == start
+        runs.append(recorded)
+    for young, old in zip(*runs, strict=True):
+        assert torch.equal(young["n_valid"], old["n_valid"])
+        torch.testing.assert_close(young["token_logp"], old["token_logp"], atol=1e-4, rtol=0)
+
+
 def _steps(model: AncatTransducer, samples: np.ndarray) -> list[tuple[Outputs, int]]:
     """The outputs of each tick, with the frames that came before."""
     outputs = torch_alone(tick_graph(model), chunks(model, samples))
