@@ -7,6 +7,7 @@ decisions on the same recordings, in frames that wait for frames, before any tic
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import jiwer
@@ -20,6 +21,7 @@ from matplotlib import pyplot as plt
 
 from models.common.features import HOP, SAMPLE_RATE, LogMel
 from models.common.served_words import Spoken, listen
+from models.common.text import BLANK
 from models.transducer import ancat_export, export
 from models.transducer.ancat import AncatTransducer
 from models.transducer.ancat_delay import needed
@@ -37,8 +39,8 @@ _COLUMNS = (
     "against the first",
     "mean delay",
     "p95 delay",
-    "mean at tokens",
     "mean with ticks",
+    "tokens later than the first's",
     "mean look-ahead by layer, frames",
     "CPU s per audio s",
 )
@@ -47,14 +49,16 @@ HEADER = f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|"
 
 @dataclass(frozen=True)
 class Delays:
-    """What the decisions on some speech came to: delays in frames i64[n] of all frames, which of them bore tokens,
-    delays to the end of the tick, and the mean look-ahead of each layer that has any.
+    """What the decisions on some speech came to: delays in frames i64[n] of all frames, delays to the end of the
+    tick, the mean look-ahead of each layer that has any, and per recording the tokens i64[m] and the input frames
+    i64[m] with which they come.
     """
 
     frames: np.ndarray
-    bears_token: np.ndarray
     to_tick: np.ndarray
     opened: np.ndarray
+    tokens: Sequence[np.ndarray]
+    arrivals: Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,15 @@ class Point:
     def row(self, first: "Point") -> str:
         """One line of the card's table; word errors are compared with those of `first`."""
         delays = self.delays
-        at_tokens = delays.frames[delays.bears_token].mean() if delays.bears_token.any() else 0.0
         cells = [
             self.name,
             "-" if self.weight is None else f"{self.weight:g}",
             f"{100 * self.word_error:.1f} %",
             "-" if self is first else "{:+.1f} ± {:.1f}".format(*difference(self, first)),
-            *(f"{value:.0f} ms" for value in (self.mean_ms, self.p95_ms, at_tokens * FRAME_MS)),
+            f"{self.mean_ms:.0f} ms",
+            f"{self.p95_ms:.0f} ms",
             f"{delays.to_tick.mean() * FRAME_MS:.0f} ms",
+            "-" if self is first else f"{lateness(delays, first.delays) * FRAME_MS:+.0f} ms",
             ", ".join(f"{opened:.2f}" for opened in delays.opened) or "-",
             f"{self.cpu_ratio:.3f}",
         ]
@@ -145,7 +150,7 @@ def difference(point: Point, other: Point, draws: int = 2000) -> tuple[float, fl
 @torch.inference_mode()
 def decisions(model: Transducer, spoken: Sequence[Spoken]) -> Delays:
     """The decisions of serving on each recording, followed by as much silence as they may look ahead."""
-    log_mel, parts, opened = LogMel(), [], []
+    log_mel, parts, opened, tokens, arrivals = LogMel(), [], [], [], []
     for item in spoken:
         rows = log_mel(torch.from_numpy(item.samples).float()[None])[0].numpy()
         count = -(-len(rows) // SUBSAMPLING)
@@ -157,10 +162,28 @@ def decisions(model: Transducer, spoken: Sequence[Spoken]) -> Delays:
         position = torch.arange(count)
         need = needed(gates)[0, :count] if gates else position
         tick_end = need - need % chunk + chunk - 1
-        parts.append(torch.stack([need - position, ids[0, :count], tick_end - position]))
+        parts.append(torch.stack([need - position, tick_end - position]))
+        said = ids[0, :count] != BLANK
+        tokens.append(ids[0, :count][said].numpy())
+        arrivals.append(need[said].numpy())
         opened.append(torch.stack([layer[0, :count].sum(-1) for layer in gates]) if gates else torch.zeros(0, count))
-    delay, token, to_tick = torch.cat(parts, 1).numpy()
-    return Delays(delay, token != 0, to_tick, torch.cat(opened, 1).mean(1).numpy())
+    delay, to_tick = torch.cat(parts, 1).numpy()
+    return Delays(delay, to_tick, torch.cat(opened, 1).mean(1).numpy(), tokens, arrivals)
+
+
+def lateness(delays: Delays, other: Delays) -> float:
+    """By how many frames the tokens that both say come later than the other's, on average.
+
+    A model that may not look ahead can still wait before it speaks: this is what a listener feels of both.
+    """
+    late = []
+    for mine, theirs, my_times, their_times in zip(
+        delays.tokens, other.tokens, delays.arrivals, other.arrivals, strict=True
+    ):
+        matcher = SequenceMatcher(None, mine.tolist(), theirs.tolist(), autojunk=False)
+        for mine_from, theirs_from, length in matcher.get_matching_blocks():
+            late += list(my_times[mine_from:][:length] - their_times[theirs_from:][:length])
+    return float(np.mean(late)) if late else float("nan")
 
 
 def _look(model: Transducer, log_mel: Tensor) -> tuple[Tensor, list[Tensor]]:
