@@ -88,7 +88,7 @@ def _checked(source: _Source, joint: Graph) -> _Source:
         f"expected blank_id 0, got {blank}": blank != 0,
         f"graph {source.step.name} has no tensor {LOG_MEL}": not _makes(source.step_model, LOG_MEL),
         f"graph {joint.name} has no tensor {PREDICTED}": not _makes(source.joint_model, PREDICTED),
-        f"graph {source.step.name} returns as many frames as it likes": source.step.n_valid is not None,
+        f"graph {source.step.name} returns a number of frames that varies": source.step.n_valid is not None,
         f"graph {source.step.name} takes no audio": source.step.audio is None,
         f"graph {joint.name} keeps states": bool(joint.reads),
     }

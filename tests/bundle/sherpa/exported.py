@@ -40,22 +40,26 @@ def clip(path: Path) -> np.ndarray:
 
 
 @cache
-def _runner() -> Runner:
-    bundle, settings = load_bundle(SHIPPED), EngineSettings()
+def _runner(folder: Path) -> Runner:
+    bundle, settings = load_bundle(folder), EngineSettings()
     return Runner(bundle, open_sessions(bundle, settings), {"stream": 1}, settings)
 
 
 @cache
-def our_greedy(path: Path) -> Heard:
-    """Run the shipped bundle on a clip as the server does."""
-    runner = _runner()
-    bundle, groups = runner.bundle, runner.bundle.manifest.graph("step").groups
+def our_greedy(path: Path, folder: Path = SHIPPED) -> Heard:
+    """Run a bundle on a clip as the server does."""
+    runner = _runner(folder)
+    bundle, (graph, _) = runner.bundle, runner.bundle.manifest.graphs
+    assert graph.audio is not None
+    size, hop, samples = graph.audio.chunk_samples, graph.audio.hop_samples, clip(path)
     found = []
-    for index, chunk in enumerate(clip(path).reshape(-1, CHUNK)):
-        start = frozenset(groups if index == 0 else ())
-        (result,) = runner.run("step", [Row((Lease(bundle.key, "stream", 0, 0),), {"pcm": chunk}, start)])
+    for at in range(0, len(samples) - size + 1, hop):
+        start = frozenset(graph.groups if at == 0 else ())
+        row = Row((Lease(bundle.key, "stream", 0, 0),), {"pcm": samples[at : at + size]}, start)
+        (result,) = runner.run(graph.name, [row])
         found += zip(result.outputs["token_ids"], result.outputs["token_logp"], strict=True)
-    spoken = [(int(token), 0.08 * frame, float(score)) for frame, (token, score) in enumerate(found) if token]
+    frame_s = int(bundle.manifest.task.parameters["frame_samples"]) / SAMPLE_RATE
+    spoken = [(int(token), frame_s * frame, float(score)) for frame, (token, score) in enumerate(found) if token]
     return Heard(*map(list, zip(*spoken, strict=True)))
 
 

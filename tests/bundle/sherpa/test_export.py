@@ -16,7 +16,11 @@ from onnx import numpy_helper
 from streamer.bundle.loader import load_bundle
 from streamer.bundle.manifest import read_manifest
 from streamer.bundle.sherpa.export import export_sherpa
+from streamer.bundle.sherpa.importing import import_model
+from streamer.bundle.sherpa.source import find_files
+from streamer.bundle.sherpa.writer import About
 from streamer.errors import BundleError, InvalidRequest
+from streamer.tasks.tokens import read_tokens
 from tests.bundle.sherpa.exported import CLIPS, SAMPLE_RATE, SHIPPED, Heard, clip, our_greedy, recognizer, their_search
 from tests.toys import edit_manifest, write_counter_asr
 
@@ -127,6 +131,16 @@ def _place_of_frame() -> int:
             return place
         place += int(np.prod(state.dims)) if state.name != "samples" else 0
     raise AssertionError("no state frame")
+
+
+@needs_roles
+def test_an_export_can_be_imported(folder: Path, tmp_path: Path) -> None:
+    """There and back, a model still hears the same; its frames have become twice as many, features not its own."""
+    tokens = folder / "tokens.txt"
+    import_model(find_files(folder), tokens, read_tokens(tokens).pieces, tmp_path, About("back"))
+    assert_same(our_greedy(CLIPS[0], tmp_path), our_greedy(CLIPS[0]))
+    with pytest.raises(BundleError, match=r"cannot be exported to sherpa-onnx: graph step has no tensor log_mel$"):
+        export_sherpa(load_bundle(tmp_path), tmp_path / "again")
 
 
 @needs_roles
