@@ -75,6 +75,20 @@ def test_transcribe(tmp_path: Path) -> None:
     assert len(found) > len(expected)
 
 
+def test_beam_search(tmp_path: Path) -> None:
+    """An imported transducer can be searched on the host: a beam of one says what the greedy search says."""
+    toy = Toy.of("lstm")
+    toy.pieces[1] = "x"
+    assert run_import(write_toy(tmp_path / "model", toy), tmp_path / "bundles" / "toy")[0] == 0
+    soundfile.write(tmp_path / "a.wav", served.speech(1)[0], 16000, "FLOAT")
+    options = ["--bundle-path", tmp_path / "bundles", "--model", "toy", "--quiet"]
+    greedy, beam, wide = (
+        streamer("transcribe", tmp_path / "a.wav", *options, *more) for more in ([], ["--beam", 1], ["--beam", 4])
+    )
+    assert greedy.exit_code == beam.exit_code == wide.exit_code == 0, beam.stderr
+    assert greedy.stdout == beam.stdout != wide.stdout
+
+
 def test_fixed_batch_is_told(tmp_path: Path) -> None:
     """A model that runs one stream at a time is imported with a remark."""
     toy = Toy.of("lstm")

@@ -23,13 +23,17 @@ class BuiltGraph:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A recogniser of task `transcribe` at `sample_rate`; `kind` says in words what it was."""
+    """A recogniser of task `transcribe` at `sample_rate`; `kind` says in words what it was.
+
+    `program` names a search on the host that the roles allow.
+    """
 
     kind: str
     graphs: tuple[BuiltGraph, ...]
     roles: Mapping[str, str]
     parameters: Mapping[str, int]
     sample_rate: int = SAMPLE_RATE
+    program: str | None = None
 
 
 def audio_of(spec: FeatureSpec) -> Audio:

@@ -18,6 +18,8 @@ from streamer.errors import BundleError
 # Fixed in all of icefall's transducers.
 BLANK = 0
 CONTEXT = "context"
+# The search on the host, `streamer/tasks/beam_program.py`, which the graph `joint` serves.
+BEAM_SEARCH = "beam_search"
 # The oldest operator set that a bundle may have.
 LEAST_OPSET = 13
 
@@ -59,7 +61,9 @@ def import_transducer(source: Source) -> Built:
         roles |= {"encoded": "step.encoded", "joint_encoded": "joint.encoded"}
         roles |= {"joint_contexts": "joint.contexts", "log_probs": "joint.log_probs"}
         parameters["context_size"] = search.context
-    return Built(f"{encoder.model.metadata.text('model_type')} transducer", tuple(graphs), roles, parameters)
+    kind = f"{encoder.model.metadata.text('model_type')} transducer"
+    program = BEAM_SEARCH if search.is_free else None
+    return Built(kind, tuple(graphs), roles, parameters, program=program)
 
 
 def add_greedy(builder: GraphBuilder, encoded: str, frames: int, search: Search) -> tuple[str, str]:

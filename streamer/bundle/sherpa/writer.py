@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from streamer.bundle.manifest import MANIFEST_NAME, Asset, Graph, Manifest, Pool, State, TaskSpec
+from streamer.bundle.manifest import MANIFEST_NAME, Asset, Graph, Manifest, Pool, TaskSpec
 from streamer.bundle.sherpa.parts import Built, BuiltGraph
 from streamer.bundle.sherpa.source import TOKENS, Source
 from streamer.errors import BundleError
@@ -34,7 +33,7 @@ def write_imported(folder: Path, built: Built, source: Source, about: About) -> 
     shutil.copyfile(source.tokens, folder / TOKENS)
     (folder / CARD).write_text(model_card(built, source, about), encoding="utf-8")
     graphs = tuple(_write_graph(folder, graph) for graph in built.graphs)
-    states = {state.name: state for graph in built.graphs for state in graph.builder.states}
+    states = tuple({state.name: state for graph in built.graphs for state in graph.builder.states}.values())
     try:
         manifest = Manifest(
             name=about.name,
@@ -43,11 +42,9 @@ def write_imported(folder: Path, built: Built, source: Source, about: About) -> 
             licence=about.licence,
             languages=about.languages,
             sample_rate=built.sample_rate,
-            task=TaskSpec(
-                kind="transcribe", roles=dict(built.roles), parameters=dict(built.parameters), assets={"tokens": TOKENS}
-            ),
-            pools=_pools(states.values()),
-            states=tuple(states.values()),
+            task=_task(built),
+            pools=tuple(Pool(name=name) for name in dict.fromkeys(state.pool for state in states)),
+            states=states,
             graphs=graphs,
             assets=tuple(Asset(file=file, sha256=sha256(folder / file)) for file in (TOKENS, CARD)),
         )
@@ -108,5 +105,11 @@ def _write_graph(folder: Path, graph: BuiltGraph) -> Graph:
     )
 
 
-def _pools(states: Iterable[State]) -> tuple[Pool, ...]:
-    return tuple(Pool(name=name) for name in dict.fromkeys(state.pool for state in states))
+def _task(built: Built) -> TaskSpec:
+    return TaskSpec(
+        kind="transcribe",
+        program=built.program,
+        roles=dict(built.roles),
+        parameters=dict(built.parameters),
+        assets={"tokens": TOKENS},
+    )

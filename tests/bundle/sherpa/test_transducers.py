@@ -99,6 +99,7 @@ def test_manifest(tmp_path: Path) -> None:
         "flush_samples": 600 + 5120,
         "context_size": 2,
     }
+    assert manifest.task.program == "beam_search"
     assert manifest.task.roles == {
         "pcm": "step.pcm",
         "token_ids": "step.token_ids",
