@@ -18,6 +18,7 @@ from streamer.errors import BundleError
 
 _BLANKS = ("<blk>", "<eps>", "<blank>")
 _MELS = 80
+_GROUP = "search"
 # What sherpa-onnx assumes of a file that does not say.
 _CHUNK, _LEFT_CHUNKS = 16, 4
 
@@ -41,8 +42,8 @@ class _Encoder:
 def import_wenet_ctc(source: Source) -> Built:
     """Make the graph `step` of a WeNet CTC model; raises `BundleError`.
 
-    The model counts frames since the stream began and looks positions up in a table of its own: what lies beyond its
-    end fails, as in sherpa-onnx.
+    The model counts frames and looks positions up in a table of its own, of which nothing says how long it is. So its
+    caches are of the group `search`: an endpoint starts them anew, as in sherpa-onnx. What lies beyond the table fails.
     """
     encoder = _read_encoder(source.models["model"])
     source.check_vocabulary(encoder.vocabulary)
@@ -109,10 +110,10 @@ def _add_encoder(builder: GraphBuilder, encoder: _Encoder) -> str:
     features, carry = add_features(builder, encoder.spec, pcm, carry, builder.start())
     builder.write("carry", carry)
     # Frames of the stream and as many as are cached: the caches begin as if that many had been.
-    offset = builder.state("offset", [], "TYPE_INT64", initial=encoder.left)
+    offset = builder.state("offset", [], "TYPE_INT64", initial=encoder.left, group=_GROUP)
     only = builder.constant([0])
     caches = [
-        builder.op("Squeeze", builder.state(name, dims), only)
+        builder.op("Squeeze", builder.state(name, dims, group=_GROUP), only)
         for name, dims in (("attention", encoder.attention), ("convolution", encoder.convolution))
     ]
     inputs = [features, offset, builder.constant([encoder.left]), *caches, _mask(builder, encoder, offset)]

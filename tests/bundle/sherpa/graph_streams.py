@@ -27,12 +27,17 @@ class GraphStreams:
         model = graph.builder.model().SerializeToString()
         self.session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
 
-    def run(self, signals: Sequence[np.ndarray], batched: bool) -> list[list[Said]]:
-        """What is said to each signal, as far as whole chunks of it go."""
-        return [self._tokens(steps) for steps in self.steps(signals, batched)]
+    def run(self, signals: Sequence[np.ndarray], batched: bool, anew: int | None = None) -> list[list[Said]]:
+        """What is said to each signal, as far as whole chunks of it go; see `steps`."""
+        return [self._tokens(steps) for steps in self.steps(signals, batched, anew)]
 
-    def steps(self, signals: Sequence[np.ndarray], batched: bool) -> list[list[dict[str, np.ndarray]]]:
-        """The outputs of every step of each signal; streams take turns in one batch, or alone in a batch of one."""
+    def steps(
+        self, signals: Sequence[np.ndarray], batched: bool, anew: int | None = None
+    ) -> list[list[dict[str, np.ndarray]]]:
+        """The outputs of every step of each signal; streams take turns in one batch, or alone in a batch of one.
+
+        Before chunk `anew` the group `search` starts.
+        """
         rng = np.random.default_rng(1)
         arenas = {
             state.name: rng.integers(3, 9, (len(signals) + 1, *state.dims)).astype(state.dtype)
@@ -43,15 +48,16 @@ class GraphStreams:
         for chunk in range(max(self._chunks(signal) for signal in signals)):
             ready = [row for row, signal in enumerate(signals) if chunk < self._chunks(signal)]
             for rows in [ready] if batched else [[row] for row in ready]:
-                found = self._call([self._chunk(signals[row], chunk) for row in rows], slots[rows], chunk == 0, arenas)
+                starts = {"encoder": chunk == 0, "search": chunk in (0, anew)}
+                found = self._call([self._chunk(signals[row], chunk) for row in rows], slots[rows], starts, arenas)
                 for index, row in enumerate(rows):
                     outputs[row].append({name: array[index] for name, array in found.items()})
         return outputs
 
     def _call(
-        self, pcm: list[np.ndarray], slots: np.ndarray, is_first: bool, arenas: dict[str, np.ndarray]
+        self, pcm: list[np.ndarray], slots: np.ndarray, start: dict[str, bool], arenas: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        starts = {f"start_{group}": np.full(len(pcm), is_first) for group in self.builder.groups}
+        starts = {f"start_{group}": np.full(len(pcm), start[group]) for group in self.builder.groups}
         feeds = {"pcm": np.stack(pcm), "slots_stream": slots.astype(np.int64), **starts, **arenas}
         names = [output.name for output in self.session.get_outputs()]
         found = dict(zip(names, self.session.run(names, feeds), strict=True))

@@ -86,10 +86,12 @@ def _write_decoder(path: Path, long_caches: bool) -> None:
         node("ArgMax", ["logits"], ["sample_ids"], axis=-1, keepdims=0),
     ]
     weights = {
-        "back": np.array([-(KERNEL - 1)]), "whole": np.array([0]), "end": np.array([1 << 40]), "last": np.array([2]),
+        "back": np.array([-(KERNEL - 1)]), "end": np.array([1 << 40]), "last": np.array([2]),
         "out": random(SEED, WIDTH, len(PIECES)),
         **{f"kernel{block}": random(20 + block, WIDTH, 1, KERNEL) for block in range(BLOCKS)},
     }  # fmt: skip
+    if long_caches:
+        weights["whole"] = np.array([0])
     cache: list[int | str] = ["N", WIDTH, "past" if long_caches else KERNEL - 1]
     inputs: list[Value] = [("frames", _F, ["N", "t", WIDTH]), ("frame_count", _I32, ["N"])]
     inputs += [("embeds", _F, ["N", "k", WIDTH]), ("embed_count", _I32, ["N"])]

@@ -17,13 +17,26 @@ class Heard(NamedTuple):
     logps: list[float]
 
 
-def hear(recogniser: Any, signal: np.ndarray, pieces: list[str], packet: int = 1600, rate: int = _RATE) -> Heard:
-    """Feed `signal` in packets and decode whenever sherpa-onnx is ready; `pieces` are the lines of tokens.txt."""
-    stream = recogniser.create_stream()
+def hear(
+    recogniser: Any,
+    signal: np.ndarray,
+    pieces: list[str],
+    packet: int = 1600,
+    rate: int = _RATE,
+    anew: int | None = None,
+) -> Heard:
+    """Feed `signal` in packets and decode whenever sherpa-onnx is ready; `pieces` are the lines of tokens.txt.
+
+    Before chunk `anew` the stream is reset as at an endpoint, and only what comes from there on is told.
+    """
+    stream, chunks = recogniser.create_stream(), 0
     for begin in range(0, len(signal), packet):
         stream.accept_waveform(rate, signal[begin : begin + packet])
         while recogniser.is_ready(stream):
             recogniser.decode_stream(stream)
+            chunks += 1
+            if chunks == anew:
+                recogniser.reset(stream)
     result = recogniser.get_result_all(stream)
     return Heard([pieces.index(token) for token in result.tokens], list(result.timestamps), list(result.ys_probs))
 

@@ -127,6 +127,18 @@ def test_rows_and_tail_are_those_of_the_definition(tmp_path: Path, rate: float) 
     assert tails
 
 
+def test_an_endpoint_is_that_of_sherpa_onnx(tmp_path: Path) -> None:
+    """Where the search starts anew, positions, decoder and what has gathered do, and the overlap of chunks stays."""
+    folder = toys.write_model(tmp_path)
+    graph = GraphStreams(import_paraformer(source(folder)))
+    (said,) = graph.run(SIGNALS[:1], False, anew=3)
+    heard = [token for token in hear(peer(folder), SIGNALS[0], toys.PIECES, anew=3).ids if token > 2]
+    assert heard
+    assert [token.id for token in said if token.frame >= 30] == heard
+    (gone_on,) = graph.run(SIGNALS[:1], False)
+    assert [token.id for token in gone_on if token.frame >= 30] != heard
+
+
 def test_a_decoder_may_return_more_than_it_takes(tmp_path: Path) -> None:
     """FunASR's decoder appends to its caches, of which only the last columns are read again."""
     (tmp_path / "long").mkdir()

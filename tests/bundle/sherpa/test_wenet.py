@@ -44,6 +44,16 @@ def test_says_what_sherpa_onnx_says(tmp_path: Path) -> None:
         np.testing.assert_allclose(times, heard.times, atol=1e-5)
 
 
+def test_an_endpoint_is_that_of_sherpa_onnx(tmp_path: Path) -> None:
+    """Where the search starts anew, positions and caches do too, and the audio goes on."""
+    folder = toys.write_model(tmp_path)
+    graph = GraphStreams(import_wenet_ctc(source(folder)))
+    for signal, said in zip(SIGNALS, graph.run(SIGNALS, False, anew=4), strict=True):
+        heard = hear(peer(folder, toys.CHUNK, toys.LEFT), signal, toys.PIECES, anew=4).ids
+        assert heard
+        assert [token.id for token in said if token.frame >= 4 * toys.CHUNK][: len(heard)] == heard
+
+
 def test_the_chunk_is_that_of_the_metadata(tmp_path: Path) -> None:
     """Chunk and left context come from the file; caches without a batch axis allow one stream at a time."""
     built = import_wenet_ctc(source(toys.write_model(tmp_path)))
