@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
@@ -74,12 +75,29 @@ def run_once(model: Model, inputs: Sequence[Array]) -> list[Array]:
 
     Raises `BundleError` if ONNX Runtime cannot.
     """
+    return opened(model)(inputs)
+
+
+def opened(model: Model) -> Callable[[Sequence[Array]], list[Array]]:
+    """Return what runs `model` like `run_once`, as often as needed."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # fatal: every error is raised too
-    try:
+    with _explained(model):
         session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
-        return list(session.run(None, {value.name: array for value, array in zip(model.inputs, inputs, strict=True)}))
+
+    def run(inputs: Sequence[Array]) -> list[Array]:
+        feeds = {value.name: array for value, array in zip(model.inputs, inputs, strict=True)}
+        with _explained(model):
+            return list(session.run(None, feeds))
+
+    return run
+
+
+@contextmanager
+def _explained(model: Model) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         reason = str(error).strip().splitlines()[0].replace(f"{model.path.parent}/", "")
         raise BundleError(f"{model.file}: cannot run on what its metadata promises: {reason:.200}") from None

@@ -11,13 +11,16 @@ from streamer.bundle.sherpa.ctc import add_greedy_ctc
 from streamer.bundle.sherpa.features import FeatureSpec, add_features
 from streamer.bundle.sherpa.inline import opset_of
 from streamer.bundle.sherpa.parts import Built, BuiltGraph, audio_of, task_parameters
-from streamer.bundle.sherpa.signatures import BATCH, check_counts, check_input, dims_of, run_once, zeros
+from streamer.bundle.sherpa.signatures import BATCH, check_counts, check_input, dims_of, opened, zeros
 from streamer.bundle.sherpa.source import Metadata, Model, Source
 from streamer.bundle.sherpa.transducer import LEAST_OPSET
 from streamer.errors import BundleError
+from streamer.work import Array
 
 _BLANKS = ("<blk>", "<eps>", "<blank>")
 _MELS = 80
+# Beyond so many chunks, hours of them, a table counts as endless.
+_MOST_CHUNKS = 1 << 16
 _GROUP = "search"
 # What sherpa-onnx assumes of a file that does not say.
 _CHUNK, _LEFT_CHUNKS = 16, 4
@@ -38,20 +41,27 @@ class _Encoder:
     convolution: tuple[int, ...]
     vocabulary: int
 
+    def inputs(self, offset: int) -> list[Array]:
+        """Silence after `offset` frames, for trials."""
+        mask = np.ones((1, 1, self.left + self.chunk), np.bool_)
+        caches = zeros(self.attention), zeros(self.convolution)
+        return [zeros([1, self.spec.frames, self.spec.mels]), np.array([offset]), np.array([self.left]), *caches, mask]
+
 
 def import_wenet_ctc(source: Source) -> Built:
     """Make the graph `step` of a WeNet CTC model; raises `BundleError`.
 
-    The model counts frames and looks positions up in a table of its own, of which nothing says how long it is. So its
-    caches are of the group `search`: an endpoint starts them anew, as in sherpa-onnx. What lies beyond the table fails.
+    The model counts frames and looks positions up in a table of its own. Its caches are of the group `search`, so an
+    endpoint starts them anew, as in sherpa-onnx; and so does a stream that comes to the end of the table.
     """
     encoder = _read_encoder(source.models["model"])
+    last = _last_offset(encoder)
     source.check_vocabulary(encoder.vocabulary)
     blank = source.token(*_BLANKS)
     if blank is None:
         raise BundleError(f"{source.tokens.name}: expected one of {', '.join(_BLANKS)}, got none")
     builder = GraphBuilder(max(LEAST_OPSET, opset_of(encoder.model.proto)))
-    ids, logps = add_greedy_ctc(builder, _add_encoder(builder, encoder), blank)
+    ids, logps = add_greedy_ctc(builder, _add_encoder(builder, encoder, last), blank)
     builder.output("token_ids", ids, "TYPE_INT64", [encoder.chunk])
     builder.output("token_logp", logps, "TYPE_FP32", [encoder.chunk])
     audio = audio_of(encoder.spec)
@@ -81,29 +91,30 @@ def _read_encoder(model: Model) -> _Encoder:
     for index, dims in ((3, attention), (4, convolution)):
         check_input(model, index, dims)
     check_input(model, 5, [1, 1, (left + 1) * chunk], ("TYPE_BOOL",))
-    _try(model, spec, chunk, left, attention, convolution, vocabulary)
     return _Encoder(model, spec, chunk, left * chunk, attention, convolution, vocabulary)
 
 
-def _try(
-    model: Model,
-    spec: FeatureSpec,
-    chunk: int,
-    left: int,
-    attention: tuple[int, ...],
-    convolution: tuple[int, ...],
-    vocabulary: int,
-) -> None:
-    """Run the model once as at the start of a stream, and check what comes out."""
-    counts = [np.array([left * chunk])] * 2
-    mask = np.ones((1, 1, (left + 1) * chunk), np.bool_)
-    found = run_once(model, [zeros([1, spec.frames, spec.mels]), *counts, zeros(attention), zeros(convolution), mask])
-    for output, dims in zip(found, ((1, chunk, vocabulary), attention, convolution), strict=False):
+def _last_offset(encoder: _Encoder) -> int | None:
+    """Try the model and check what comes out; returns the last chunk's offset its table has, None if it has no end."""
+    model, run = encoder.model, opened(encoder.model)
+    found = run(encoder.inputs(encoder.left))
+    expected = ((1, encoder.chunk, encoder.vocabulary), encoder.attention, encoder.convolution)
+    for output, dims in zip(found, expected, strict=False):
         if output.shape != dims:
             raise BundleError(f"{model.file}: expected an output of {list(dims)}, got {list(output.shape)}")
+    good, bad = 0, _MOST_CHUNKS
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            run(encoder.inputs(encoder.left + middle * encoder.chunk))
+        except BundleError:
+            bad = middle
+        else:
+            good = middle
+    return None if bad == _MOST_CHUNKS else encoder.left + good * encoder.chunk
 
 
-def _add_encoder(builder: GraphBuilder, encoder: _Encoder) -> str:
+def _add_encoder(builder: GraphBuilder, encoder: _Encoder, last: int | None) -> str:
     """Add front end, encoder and its states; returns the log-probabilities f32[1, chunk, V]."""
     pcm = builder.input("pcm", "TYPE_FP32", [encoder.spec.chunk_samples])
     carry = builder.state("carry", [encoder.spec.carry_samples])
@@ -116,6 +127,10 @@ def _add_encoder(builder: GraphBuilder, encoder: _Encoder) -> str:
         builder.op("Squeeze", builder.state(name, dims, group=_GROUP), only)
         for name, dims in (("attention", encoder.attention), ("convolution", encoder.convolution))
     ]
+    if last is not None:
+        is_over = builder.op("Greater", offset, builder.constant([last]))
+        offset = builder.op("Where", is_over, builder.constant([encoder.left]), offset)
+        caches = [builder.op("Where", is_over, builder.constant(np.float32(0)), cache) for cache in caches]
     inputs = [features, offset, builder.constant([encoder.left]), *caches, _mask(builder, encoder, offset)]
     scores, *caches = builder.inline(encoder.model.proto, "model", inputs)
     for name, cache in zip(("attention", "convolution"), caches, strict=False):

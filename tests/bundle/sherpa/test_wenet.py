@@ -54,6 +54,25 @@ def test_an_endpoint_is_that_of_sherpa_onnx(tmp_path: Path) -> None:
         assert [token.id for token in said if token.frame >= 4 * toys.CHUNK][: len(heard)] == heard
 
 
+@pytest.mark.parametrize(("positions", "chunks"), [(64, 6), (71, 6), (72, 7)])
+def test_a_stream_starts_anew_at_the_end_of_the_table(tmp_path: Path, positions: int, chunks: int) -> None:
+    """Where no position is left for a chunk, caches and positions start anew, and the audio goes on."""
+    (tmp_path / "short").mkdir()
+    (tmp_path / "long").mkdir()
+    short, long = (
+        GraphStreams(import_wenet_ctc(source(toys.write_model(tmp_path / name, size))))
+        for name, size in (("short", positions), ("long", 1 << 10))
+    )
+    left = toys.LEFT * toys.CHUNK
+    assert chunks == (positions - left) // toys.CHUNK
+    for limited, anew in zip(
+        short.steps(SIGNALS[:1], False)[0], long.steps(SIGNALS[:1], False, chunks)[0], strict=True
+    ):
+        # A token that goes on is not said again.
+        both = limited["token_ids"][1:], anew["token_ids"][1:]
+        np.testing.assert_array_equal(*both)
+
+
 def test_the_chunk_is_that_of_the_metadata(tmp_path: Path) -> None:
     """Chunk and left context come from the file; caches without a batch axis allow one stream at a time."""
     built = import_wenet_ctc(source(toys.write_model(tmp_path)))

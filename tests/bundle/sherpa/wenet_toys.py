@@ -29,8 +29,8 @@ def metadata(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if value is not None}
 
 
-def write_model(folder: Path, **changes: Any) -> Path:
-    """Write model and tokens.
+def write_model(folder: Path, positions: int = 1 << 20, **changes: Any) -> Path:
+    """Write model and tokens; the model has a table of `positions`.
 
     The attention cache is the last `LEFT * CHUNK` frames of some features; what the mask allows of it is averaged.
     """
@@ -54,8 +54,8 @@ def write_model(folder: Path, **changes: Any) -> Path:
         node("ReduceMean", ["convolution"], ["convolved"], axes=[0, 1, 2, 3], keepdims=1),
         node("Reshape", ["convolved", "ones"], ["convolved_mean"]),
         node("Add", ["convolution", "tenth"], ["convolution_out"]),
-        node("Cast", ["offset"], ["position"], to=_F),
-        node("Mul", ["position", "tenth"], ["place"]),
+        node("Add", ["offset", "chunk"], ["reach"]),
+        node("Gather", ["table", "reach"], ["place"]),
         node("Add", ["scaled", "attended_mean"], ["a"]),
         node("Add", ["a", "convolved_mean"], ["b"]),
         node("Add", ["b", "place"], ["c"]),
@@ -68,7 +68,8 @@ def write_model(folder: Path, **changes: Any) -> Path:
         "steps": np.array([FACTOR, 1]), "tenth": np.float32(0.1), "zero": np.array([0]),
         "width": np.array([_WIDTH]), "last": np.array([-1]), "first": np.array([1]),
         "new_shape": np.array([_BLOCKS, _HEADS, CHUNK, _WIDTH]), "most": np.array([1 << 40]), "third": np.array([2]),
-        "ones": np.array([1, 1, 1]), "weight": random(5, _FIRST, len(PIECES)),
+        "ones": np.array([1, 1, 1]), "chunk": np.array([CHUNK - 1]),
+        "table": np.arange(positions, dtype=np.float32) / 10, "weight": random(5, _FIRST, len(PIECES)),
     }  # fmt: skip
     inputs: list[Value] = [
         ("x", _F, ["N", "T", 80]), ("offset", _I64, [1]), ("required", _I64, [1]),
