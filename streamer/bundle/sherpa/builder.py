@@ -72,6 +72,7 @@ class GraphBuilder:
         self._outputs: dict[str, onnx.ValueInfoProto] = {}
         self._kept: dict[str, _Kept] = {}
         self._written: list[str] = []
+        self._spreads: dict[tuple[str, int], str] = {}
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self.pools: list[str] = []
@@ -210,9 +211,7 @@ class GraphBuilder:
         self._inputs[name] = _arena_info(name, entry)
         gathered = self.op("Gather", name, self.slots(pool), axis=0)
         self._kept[name] = _Kept(entry, axis, gathered)
-        start = self.start(group)
-        if dims:
-            start = self.op("Unsqueeze", start, self.constant(list(range(1, len(dims) + 1))))
+        start = self._spread(self.start(group), len(dims))
         rows = self.op("Where", start, self.constant(np.array(initial, entry.dtype)), gathered)
         return self._moved(rows, [*range(1, axis + 1), 0, *range(axis + 1, len(dims) + 1)])
 
@@ -224,7 +223,7 @@ class GraphBuilder:
         kept = self._kept[name]
         order = [kept.axis, *(axis for axis in range(len(kept.entry.dims) + 1) if axis != kept.axis)]
         updates = self._moved(rows, order)
-        index = self.op("Unsqueeze", self.slots(kept.entry.pool), self.constant([1]))
+        index = self._spread(self.slots(kept.entry.pool), 1)
         if kept.gathered not in ancestors(self._nodes, updates):
             index = self.op("Add", index, self._zero_after(kept.gathered))
         self.ops("ScatterND", name, index, updates, outputs=[f"{name}_out"])
@@ -248,6 +247,12 @@ class GraphBuilder:
             raise BundleError(f"expected a graph of at most 2 GiB, got {size / 2**30:.1f} GiB")
         onnx.checker.check_model(model)
         return model
+
+    def _spread(self, rows: str, axes: int) -> str:
+        """Give the input `rows` [B] more axes of one; once for all states."""
+        if axes and (rows, axes) not in self._spreads:
+            self._spreads[rows, axes] = self.op("Unsqueeze", rows, self.constant(list(range(1, axes + 1))))
+        return self._spreads[rows, axes] if axes else rows
 
     def _moved(self, tensor: str, order: list[int]) -> str:
         return tensor if order == sorted(order) else self.op("Transpose", tensor, perm=order)
