@@ -259,6 +259,10 @@ def test_wrong_metadata(tmp_path: Path, file: str, metadata: dict[str, object], 
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
+        (
+            {"num_encoder_layers": "1,999999999"},
+            "encoder.onnx: metadata num_encoder_layers: expected at most 1000 layers, got 1000000000",
+        ),
         ({"num_heads": "2"}, "encoder.onnx: metadata num_heads: expected 2 integers, got 1"),
         ({"num_heads": "2,x"}, "encoder.onnx: metadata num_heads: expected integers from 1, got '2,x'"),
         ({"num_heads": ""}, "encoder.onnx: metadata num_heads: expected integers from 1, got ''"),
@@ -316,6 +320,19 @@ def test_state_that_comes_back_otherwise(tmp_path: Path) -> None:
 
     edit(source / "encoder.onnx", change)
     expected = "encoder.onnx: state hidden: expected float32 [2, 1, 6] back, got float32 [2, 1, 7]"
+    assert_refused(source, tmp_path / "bundle", expected)
+
+
+def test_states_that_no_stream_can_have(tmp_path: Path) -> None:
+    """A file that leaves its lengths open is not believed any number."""
+    source = write_toy(tmp_path / "model", "lstm")
+
+    def change(model: onnx.ModelProto) -> None:
+        set_metadata(model, d_model=2 * 10**8)
+        model.graph.input[1].type.tensor_type.shape.dim[2].dim_param = "any"
+
+    edit(source / "encoder.onnx", change)
+    expected = "encoder.onnx: expected states of at most 1 GiB a stream, got 1.5 GiB"
     assert_refused(source, tmp_path / "bundle", expected)
 
 

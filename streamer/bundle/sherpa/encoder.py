@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ CARRY = "carry"
 # 10.24 s: longer chunks are no streaming.
 _MOST_FRAMES = 1024
 _MELS = 80
+# Anything larger is a wrong number in the metadata.
+_MOST_STATE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ def read_encoder(model: Model) -> Encoder:
     mels = (dims[-1] if dims else None) or _MELS
     features, rows = FeatureSpec("k2", *_lengths(model), mels), STATES[kind](metadata, mels)
     check_counts(model, 1 + len(rows), 1 + sum(row.step is None for row in rows))
+    _check_size(model, rows)
     check_input(model, 0, [BATCH, features.frames, mels])
     for index, row in enumerate(rows, start=1):
         check_input(model, index, _batched(row), (row.data_type,))
@@ -100,6 +104,12 @@ def _lengths(model: Model) -> tuple[int, int]:
         expected = f"decode_chunk_len <= T <= {_MOST_FRAMES}"
         raise BundleError(f"{model.file}: expected {expected}, got decode_chunk_len {hop} and T {frames}")
     return frames, hop
+
+
+def _check_size(model: Model, rows: Sequence[StateRow]) -> None:
+    size = sum(math.prod(row.dims) * NUMPY_TYPES[row.data_type].itemsize for row in rows)
+    if size > _MOST_STATE_BYTES:
+        raise BundleError(f"{model.file}: expected states of at most 1 GiB a stream, got {size / 2**30:.1f} GiB")
 
 
 def _batched(row: StateRow) -> list[int]:

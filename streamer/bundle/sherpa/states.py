@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from streamer.bundle.manifest import DataType
 from streamer.bundle.sherpa.source import Metadata
+from streamer.errors import BundleError
 
 Dims = tuple[int, ...]
 
 # zipformer2 has a convolutional front end of fixed size that keeps rows of its own.
 _EMBED_CHANNELS, _EMBED_ROWS = 128, 3
+_MOST_LAYERS = 1000
 # Its metadata with one integer per stack, and the least for which no state is empty.
 _ZIPFORMER2 = (
     ("encoder_dims", 2),
@@ -85,7 +87,7 @@ def zipformer(metadata: Metadata, mels: int) -> list[StateRow]:
 
 def zipformer2(metadata: Metadata, mels: int) -> list[StateRow]:
     """Six tensors for every layer of every stack, then the front end's rows and the count of frames."""
-    layers = metadata.integers("num_encoder_layers", 1)
+    layers = _layers(metadata, "num_encoder_layers")
     stacks = len(layers)
     table = zip(*(metadata.integers(key, least, stacks) for key, least in _ZIPFORMER2), strict=True)
     rows = []
@@ -110,7 +112,7 @@ def ebranchformer(metadata: Metadata, mels: int) -> list[StateRow]:
     left = metadata.integer("left_context_len", 1)
     gate, merge = metadata.integer("csgu_kernel_size", 2), metadata.integer("merge_conv_kernel", 2)
     rows = []
-    for layer in range(metadata.integer("num_hidden_layers", 1)):
+    for layer in range(_layers(metadata, "num_hidden_layers")[0]):
         rows += [
             StateRow(f"key_{layer}", (heads, left, head)),
             StateRow(f"value_{layer}", (heads, left, head)),
@@ -118,6 +120,14 @@ def ebranchformer(metadata: Metadata, mels: int) -> list[StateRow]:
             StateRow(f"merge_{layer}", (2 * width, merge - 1)),
         ]
     return [*rows, StateRow("processed", (), data_type="TYPE_INT64")]
+
+
+def _layers(metadata: Metadata, key: str) -> tuple[int, ...]:
+    """How many layers each stack has; the tables get longer with them."""
+    layers = metadata.integers(key, 1)
+    if sum(layers) > _MOST_LAYERS:
+        raise BundleError(f"{metadata.file}: metadata {key}: expected at most {_MOST_LAYERS} layers, got {sum(layers)}")
+    return layers
 
 
 STATES: Mapping[str, Callable[[Metadata, int], list[StateRow]]] = {
