@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sherpa_onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from streamer.bundle.sherpa.nemo import import_nemo_ctc, import_nemo_transducer
 from streamer.bundle.sherpa.source import TOKENS, Source, find_files, read_model
@@ -109,6 +110,18 @@ def test_files_that_take_one_stream_make_a_graph_of_one(
     """A fixed batch of one in any of the files limits the graph to one stream at a time."""
     built = import_nemo_transducer(source(toys.write_transducer(tmp_path, batch, decoder_batch)))
     assert built.graphs[0].max_batch == expected
+
+
+def test_quantised_files_make_a_graph_of_one_that_says_the_same_as_sherpa_onnx(tmp_path: Path) -> None:
+    """One scale for a whole batch would mix its streams, so files that quantise as they run take one at a time."""
+    folder = toys.write_transducer(tmp_path)
+    for path in sorted(folder.glob("*.onnx")):
+        quantize_dynamic(path, tmp_path / "small", op_types_to_quantize=["MatMul"], weight_type=QuantType.QInt8)
+        (tmp_path / "small").replace(path)
+    built = import_nemo_transducer(source(folder))
+    assert built.graphs[0].max_batch == 1
+    (said,) = GraphStreams(built).run(SIGNALS[:1], batched=False)
+    assert_same(said, hear(transducer_peer(folder), SIGNALS[0], toys.PIECES))
 
 
 def test_times_follow_the_subsampling_of_the_model(tmp_path: Path) -> None:
