@@ -197,7 +197,7 @@ def joiner() -> bytes:
     a, b = g.input("encoder_out", F32, ["N", JOINT]), g.input("decoder_out", F32, ["N", JOINT])
     hidden = g.op("Tanh", g.op("Add", a, b))
     logits = g.op("MatMul", hidden, g.floats(rng.standard_normal((JOINT, VOCABULARY)) * 0.6))
-    g.op("Add", logits, g.floats([1.5, 0.5] + [0] * (VOCABULARY - 2)), to="logit")
+    g.op("Add", logits, g.floats([1.5, 2.0] + [0] * (VOCABULARY - 2)), to="logit")
     g.output("logit", F32, ["N", VOCABULARY])
     return g.model()
 
