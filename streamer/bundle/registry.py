@@ -76,7 +76,8 @@ def _entries(folder: Path) -> Iterator[Entry]:
         yield _entry(folder)
         return
     for inner in sorted(folder.iterdir()):
-        if (inner / MANIFEST_NAME).exists():
+        # A bundle that is still being written has a hidden name.
+        if not inner.name.startswith(".") and (inner / MANIFEST_NAME).exists():
             yield _entry(inner)
 
 

@@ -68,6 +68,12 @@ def test_an_unreadable_manifest_is_listed_by_folder(tmp_path: Path, nowhere: Pat
     assert str(entry.error).startswith("bundle counter-asr: manifest: Invalid JSON: ")
 
 
+def test_a_bundle_that_is_being_written_is_not_listed(tmp_path: Path, nowhere: Path) -> None:
+    """An import works in a hidden folder beside its target."""
+    write_speaker(tmp_path).rename(tmp_path / ".speaker.partial")
+    assert Registry([tmp_path], nowhere).entries == ()
+
+
 def test_a_folder_may_be_a_bundle_itself(tmp_path: Path, nowhere: Path) -> None:
     """A search path can name one bundle."""
     assert Registry([write_speaker(tmp_path)], nowhere).resolve("speaker").key == "speaker@1.0.0"
