@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,7 @@ class _Encoder:
     """A checked encoder with three caches: a chunk of `spec` becomes `frames` frames of `width` values.
 
     `channel` and `time` are the rows of its caches; `length` and `count` the types of its input and cache lengths.
+    `prompt` is what a model of many languages is told of the language: to find it out itself.
     """
 
     model: Model
@@ -48,6 +50,7 @@ class _Encoder:
     count: DataType
     frames: int
     width: int
+    prompt: int | None
     takes_batches: bool
 
 
@@ -84,7 +87,8 @@ def _read_encoder(model: Model, frame_axis: int) -> _Encoder:
     channel, time = (
         tuple(metadata.integer(f"cache_last_{name}_dim{axis}", 1) for axis in (1, 2, 3)) for name in ("channel", "time")
     )
-    check_counts(model, 5, 5)
+    prompt = _prompt(model)
+    check_counts(model, 5 if prompt is None else 6, 5)
     check_input(model, 0, [BATCH, mels, window])
     length = check_input(model, 1, [BATCH], INTEGERS)
     check_input(model, 2, [BATCH, *channel])
@@ -92,13 +96,17 @@ def _read_encoder(model: Model, frame_axis: int) -> _Encoder:
     count = check_input(model, 4, [BATCH], INTEGERS)
     rows = [zeros([BATCH, mels, window]), np.full(1, window, NUMPY_TYPES[length])]
     rows += [zeros([BATCH, *channel]), zeros([BATCH, *time]), np.zeros(1, NUMPY_TYPES[count])]
+    if prompt is not None:
+        check_input(model, 5, [BATCH], ("TYPE_INT64",))
+        rows.append(np.full(1, prompt))
     encoded = run_once(model, rows)[0]
     frames, factor = encoded.shape[frame_axis], metadata.integer("subsampling_factor", 1)
     if frames * factor != shift:
         got = f"{frames} frames of {factor} rows for chunk_shift {shift}"
         raise BundleError(f"{model.file}: expected frames that cover the shift of a chunk, got {got}")
     spec, width = FeatureSpec("nemo", window, shift, mels), encoded.shape[3 - frame_axis]
-    return _Encoder(model, spec, channel, time, length, count, frames, width, takes_batches(model, [0] * 5))
+    batches = takes_batches(model, [0] * len(rows))
+    return _Encoder(model, spec, channel, time, length, count, frames, width, prompt, batches)
 
 
 def _read_predictor(source: Source, encoder: _Encoder, blank: int) -> tuple[Predictor, bool]:
@@ -137,17 +145,16 @@ def _add_encoder(builder: GraphBuilder, encoder: _Encoder) -> str:
     builder.write("carry", carry)
     batch = builder.op("Shape", builder.start())
     window = np.array(encoder.spec.frames, NUMPY_TYPES[encoder.length])
-    outputs = builder.inline(
-        encoder.model.proto,
-        "encoder",
-        [
-            builder.op("Transpose", features, perm=[0, 2, 1]),
-            builder.op("Expand", builder.constant(window), batch),
-            builder.state("cache_channel", encoder.channel),
-            builder.state("cache_time", encoder.time),
-            builder.state("cache_length", [], encoder.count),
-        ],
-    )
+    inputs = [
+        builder.op("Transpose", features, perm=[0, 2, 1]),
+        builder.op("Expand", builder.constant(window), batch),
+        builder.state("cache_channel", encoder.channel),
+        builder.state("cache_time", encoder.time),
+        builder.state("cache_length", [], encoder.count),
+    ]
+    if encoder.prompt is not None:
+        inputs.append(builder.op("Expand", builder.constant(np.array(encoder.prompt)), batch))
+    outputs = builder.inline(encoder.model.proto, "encoder", inputs)
     for name, rows in zip(("cache_channel", "cache_time", "cache_length"), outputs[2:5], strict=True):
         builder.write(name, rows)
     return outputs[0]
@@ -192,6 +199,24 @@ def _check_normalisation(metadata: Metadata) -> None:
     kind = metadata.values.get("normalize_type", "")
     if kind not in ("", "NA"):
         raise BundleError(f"{metadata.file}: metadata normalize_type: expected none, got {kind!r:.60}")
+
+
+def _prompt(model: Model) -> int | None:
+    """The prompt for a language that is not known yet, where the model takes one: a JSON object lists them by name."""
+    if len(model.inputs) < 6 or model.inputs[5].name != "prompt_index":
+        return None
+    metadata = model.metadata
+    try:
+        prompts = json.loads(metadata.values.get("prompt_dictionary", "{}"))
+        prompt = prompts["auto"] if "auto" in prompts else metadata.integer("auto_prompt_id")
+    except (ValueError, TypeError):
+        prompt = None
+    if isinstance(prompt, bool) or not isinstance(prompt, int) or prompt < 0:
+        got = metadata.values.get("prompt_dictionary")
+        raise BundleError(
+            f"{model.file}: metadata prompt_dictionary: expected an object with a number, got {got!r:.60}"
+        )
+    return prompt
 
 
 def _bands(model: Model) -> int:

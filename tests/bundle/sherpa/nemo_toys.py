@@ -47,20 +47,30 @@ def write_ctc(folder: Path, batch: str | int = "N", **about: Any) -> Path:
 
 
 def write_transducer(
-    folder: Path, batch: str | int = "N", decoder_batch: str | int = "N", blank_bias: float = 2.0, **about: Any
+    folder: Path,
+    batch: str | int = "N",
+    decoder_batch: str | int = "N",
+    blank_bias: float = 2.0,
+    has_prompt: bool = False,
+    **about: Any,
 ) -> Path:
     """A transducer of three files, with its tokens. The smaller `blank_bias`, the more symbols a frame has."""
-    _write_encoder(folder / "encoder.onnx", batch, metadata(**about), is_ctc=False)
+    _write_encoder(folder / "encoder.onnx", batch, metadata(**about), is_ctc=False, has_prompt=has_prompt)
     _write_decoder(folder / "decoder.onnx", decoder_batch)
     _write_joiner(folder / "joiner.onnx", decoder_batch, blank_bias)
     write_tokens(folder, PIECES)
     return folder
 
 
-def _write_encoder(path: Path, n: str | int, about: Mapping[str, Any], is_ctc: bool) -> None:
+def _write_encoder(path: Path, n: str | int, about: Mapping[str, Any], is_ctc: bool, has_prompt: bool = False) -> None:
     """Frames are a sine of every fourth row of features and of the mean of every state; states grow by one."""
     node = helper.make_node
     nodes = []
+    if has_prompt:
+        nodes += [
+            node("Cast", ["prompt_index"], ["prompt"], to=_F),
+            node("Reshape", ["prompt", "column"], ["prompted"]),
+        ]
     for name in ("channel", "time"):
         nodes += [
             node("ReduceMean", [name], [f"{name}_all"], axes=[1, 2, 3], keepdims=0),
@@ -77,7 +87,8 @@ def _write_encoder(path: Path, n: str | int, about: Mapping[str, Any], is_ctc: b
         node("Sub", ["scaled", "channel_mean"], ["part"]),
         node("Add", ["part", "time_mean"], ["more"]),
         node("Add", ["more", "count_mean"], ["all"]),
-        node("Sin", ["all"], ["waves"]),
+        node("Add", ["all", "prompted" if has_prompt else "two"], ["shifted"]),
+        node("Sin", ["shifted"], ["waves"]),
         node("Identity", ["length"], ["length_out"]),
     ]
     if is_ctc:
@@ -95,6 +106,8 @@ def _write_encoder(path: Path, n: str | int, about: Mapping[str, Any], is_ctc: b
     if is_ctc:
         weights["weight"] = random(5, WIDTH, VOCABULARY + 1) * 0.6
     inputs: list[Value] = [("x", _F, [n, 80, WINDOW]), ("length", _I64, [n]), *states]
+    if has_prompt:
+        inputs.append(("prompt_index", _I64, [n]))
     outputs = [out, ("length_out", _I64, [n]), *((f"{name}_out", kind, dims) for name, kind, dims in states)]
     write(path, nodes, inputs, outputs, weights, about)
 

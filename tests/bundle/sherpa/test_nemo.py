@@ -124,6 +124,30 @@ def test_quantised_files_make_a_graph_of_one_that_says_the_same_as_sherpa_onnx(t
     assert_same(said, hear(transducer_peer(folder), SIGNALS[0], toys.PIECES))
 
 
+@pytest.mark.parametrize("about", [{"prompt_dictionary": '{"en": 3, "auto": 2}'}, {"auto_prompt_id": 4}])
+def test_models_of_many_languages_are_told_to_find_the_language_out(tmp_path: Path, about: dict[str, Any]) -> None:
+    """The prompt is that of sherpa-onnx for a stream of no language: `auto` of the dictionary, or else a number."""
+    folder = toys.write_transducer(tmp_path, has_prompt=True, **about)
+    graph, recogniser = GraphStreams(import_nemo_transducer(source(folder))), transducer_peer(folder)
+    for signal, said in zip(SIGNALS, graph.run(SIGNALS, batched=True), strict=True):
+        assert_same(said, hear(recogniser, signal, toys.PIECES))
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({}, "encoder.onnx: metadata lacks auto_prompt_id"),
+        ({"prompt_dictionary": "auto"}, "metadata prompt_dictionary: expected an object with a number, got 'auto'"),
+        ({"prompt_dictionary": "7"}, "metadata prompt_dictionary: expected an object with a number, got '7'"),
+        ({"prompt_dictionary": '{"auto": "x"}'}, "metadata prompt_dictionary: expected an object with a number"),
+    ],
+)
+def test_a_prompt_that_nobody_knows_is_refused(tmp_path: Path, about: dict[str, Any], message: str) -> None:
+    """A model that takes a prompt must say which one stands for no language."""
+    with pytest.raises(BundleError, match=message):
+        import_nemo_transducer(source(toys.write_transducer(tmp_path, has_prompt=True, **about)))
+
+
 def test_times_follow_the_subsampling_of_the_model(tmp_path: Path) -> None:
     """A frame lasts as long as the rows it was made of, and chunks follow each other by the model's shift."""
     built = import_nemo_ctc(source(toys.write_ctc(tmp_path)))
