@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import onnxruntime as ort
 import pytest
 
@@ -163,3 +165,16 @@ def test_extra_outputs_are_ignored(tmp_path: Path) -> None:
     toy.extra_output = True
     bundle = served.import_bundle(toys.write_toy(tmp_path / "model", toy), tmp_path / "bundle")
     assert [tensor.name for tensor in bundle.manifest.graph("step").outputs] == ["token_ids", "token_logp", "encoded"]
+
+
+def test_files_of_several_opsets(tmp_path: Path) -> None:
+    """Files of different operator sets become one graph of the newest, which says the same."""
+    source = toys.write_toy(tmp_path / "model", "zipformer")
+    same = served.import_bundle(source, tmp_path / "same")
+    newer = onnx.version_converter.convert_version(onnx.load(source / "decoder.onnx"), 20)
+    toys.set_metadata(newer, vocab_size=toys.VOCABULARY, context_size=toys.CONTEXT)
+    onnx.save(newer, source / "decoder.onnx")
+    mixed = served.import_bundle(source, tmp_path / "mixed")
+    assert [graph.opset for graph in (*same.manifest.graphs, *mixed.manifest.graphs)] == [18, 18, 20, 20]
+    [one], [other] = (served.run_alone(bundle, SIGNALS[:1]) for bundle in (same, mixed))
+    np.testing.assert_allclose(one.logps, other.logps, atol=1e-6)
