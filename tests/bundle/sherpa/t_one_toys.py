@@ -45,3 +45,27 @@ def write_model(folder: Path, batch: str | int = "N", **changes: Any) -> Path:
     write(folder / "model.onnx", nodes, inputs, outputs, weights, about)
     write_tokens(folder, PIECES)
     return folder
+
+
+def write_echo(folder: Path) -> Path:
+    """Write a model that says the remainder of one sample in every frame."""
+    node = helper.make_node
+    nodes = [
+        node("Gather", ["x", "places"], ["some"], axis=1),
+        node("Cast", ["some"], ["whole"], to=TensorProto.INT64),
+        node("Mod", ["whole", "divisor"], ["rests"]),
+        node("Squeeze", ["rests", "last"], ["ids"]),
+        node("OneHot", ["ids", "depth", "values"], ["scores"]),
+        node("Identity", ["state"], ["state_out"]),
+    ]
+    weights = {
+        "places": np.arange(FRAMES) * _STEP, "divisor": np.int64(len(PIECES) - 1), "last": np.array([2]),
+        "depth": np.int64(len(PIECES)), "values": np.array([0, 9], np.float32),
+    }  # fmt: skip
+    inputs: list[Value] = [("x", TensorProto.INT32, ["N", BLOCK, 1]), ("state", TensorProto.FLOAT16, ["N", STATE])]
+    outputs: list[Value] = [("scores", TensorProto.FLOAT, ["N", FRAMES, len(PIECES)])]
+    outputs.append(("state_out", TensorProto.FLOAT16, ["N", STATE]))
+    about = {"model_type": "t-one", "frame_length_ms": 300, "state_dim": STATE, "sample_rate": RATE}
+    write(folder / "model.onnx", nodes, inputs, outputs, weights, about)
+    write_tokens(folder, PIECES)
+    return folder

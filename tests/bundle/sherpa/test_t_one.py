@@ -25,11 +25,24 @@ def source(folder: Path) -> Source:
     return Source(models, folder / TOKENS, read_tokens(folder / TOKENS).pieces)
 
 
+def peer(folder: Path) -> Any:
+    files = {name: str(folder / file) for name, file in (("tokens", TOKENS), ("model", "model.onnx"))}
+    return sherpa_onnx.OnlineRecognizer.from_t_one_ctc(num_threads=1, **files)
+
+
+def test_samples_are_the_integers_of_sherpa_onnx(tmp_path: Path) -> None:
+    """Positive and negative samples are scaled and cut to the same integers."""
+    folder = toys.write_echo(tmp_path)
+    (said,) = GraphStreams(import_t_one_ctc(source(folder))).run(SIGNALS[:1], False)
+    heard = hear(peer(folder), SIGNALS[0], toys.PIECES, rate=toys.RATE).ids
+    assert len(heard) > 50
+    assert [token.id for token in said][: len(heard)] == heard
+
+
 def test_says_what_sherpa_onnx_says(tmp_path: Path) -> None:
     """Ids and times are those of sherpa-onnx in a ragged batch and alone."""
     folder = toys.write_model(tmp_path)
-    files = {name: str(folder / file) for name, file in (("tokens", TOKENS), ("model", "model.onnx"))}
-    recogniser = sherpa_onnx.OnlineRecognizer.from_t_one_ctc(num_threads=1, **files)
+    recogniser = peer(folder)
     graph = GraphStreams(import_t_one_ctc(source(folder)))
     together, alone = (graph.run(SIGNALS, batched) for batched in (True, False))
     assert together == alone
