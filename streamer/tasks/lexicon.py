@@ -17,7 +17,7 @@ _OUTSIDE = -1
 # What a letter of such a word costs, about the entropy of English spelling.
 _LETTER = -2.0
 _NODE_BITS = 24
-_MAX_CACHED = 1 << 15
+_MAX_CACHED = 1 << 12
 # Stands for "cannot follow": a sum of many of them is still finite.
 NEVER = np.float32(-1e4)
 
