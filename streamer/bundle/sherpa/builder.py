@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from streamer.bundle.manifest import NUMPY_TYPES, DataType, State, Tensor
 from streamer.bundle.sherpa.ancestry import ancestors
 from streamer.bundle.sherpa.inline import Inlined, prepare
+from streamer.bundle.sherpa.sinking import sink_weights
 from streamer.errors import BundleError
 from streamer.work import Array
 
@@ -232,6 +233,7 @@ class GraphBuilder:
 
     def model(self) -> onnx.ModelProto:
         """Return the finished graph, checked; raises `BundleError` if no single file can hold it."""
+        self._shared.initializers = sink_weights(self._nodes, self._shared.initializers)
         graph = helper.make_graph(
             self._nodes,
             "streamer",
