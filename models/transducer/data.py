@@ -123,8 +123,9 @@ class Batches:
 
     def __init__(
         self, folder: Path, pieces: Pieces, progress: Callable[[], float], seconds: float = 16.0, seed: int = 0,
-        curriculum: Curriculum = Curriculum(),
+        curriculum: Curriculum = Curriculum(), altered: float = 1.0,
     ) -> None:  # fmt: skip
+        self._altered = altered
         self._curriculum = curriculum
         self._folder, self._pieces = folder, pieces
         self._progress, self._seconds = progress, seconds
@@ -190,7 +191,7 @@ class Batches:
         # A random lead moves the words against the grid of chunks.
         lead = np.full((self._rng.integers(_MAX_LEAD), MELS), np.log(FLOOR), np.float32)
         rows = np.concatenate([lead, clip.load()])
-        if self._rng.random() * self._curriculum.all_altered > self._progress():
+        if self._rng.random() * self._curriculum.all_altered > self._progress() or self._rng.random() > self._altered:
             return rows
         return augment(rows, self._noise(), self._augmentation, self._rng)
 

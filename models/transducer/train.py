@@ -61,7 +61,13 @@ def main() -> None:
     curriculum = CONTINUED if arguments.init else Curriculum()
     trainer = _trainer(model, asdict(config), arguments)
     batches = Batches(
-        arguments.features, pieces, lambda: trainer.fraction, arguments.batch, trainer.progress.updates, curriculum
+        arguments.features,
+        pieces,
+        lambda: trainer.fraction,
+        arguments.batch,
+        trainer.progress.updates,
+        curriculum,
+        arguments.altered,
     )
     evaluate = partial(_evaluate, Transducer(config), pieces, arguments.features)
     trainer.run(iter(batches), partial(_loss, trainer, curriculum), evaluate)
@@ -70,7 +76,7 @@ def main() -> None:
 def _trainer(model: Transducer, config: dict, arguments: argparse.Namespace) -> Trainer:
     if arguments.updates:
         return CountedTrainer(model, counted_settings(arguments), config, arguments.updates)
-    schedule = Schedule(60 * arguments.budget_minutes, peak=arguments.rate)
+    schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup)
     return Trainer(model, Settings(schedule, arguments.out, arguments.device), config)
 
 
@@ -83,6 +89,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=float, default=16.0, help="seconds of audio; doubled in the last third")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--dropout", type=float, default=0.1, help="of each residual branch")
+    parser.add_argument("--altered", type=float, default=1.0, help="share of the clips that are augmented in the end")
+    parser.add_argument("--warmup", type=int, default=800, help="updates until the peak rate")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
