@@ -197,19 +197,23 @@ def _look(model: Transducer, log_mel: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def draw(points: Sequence[Point], out: Path) -> None:
-    """Draw word errors over mean delay; a whisker leads to the 95th percentile."""
-    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+    """Draw word errors over mean delay: a whisker leads to the 95th percentile, a bar shows the standard error.
+
+    Fixed look-ahead is grey, decided look-ahead blue.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     adaptive = sorted((p for p in points if p.weight is not None), key=lambda p: p.mean_ms)
-    # Fixed look-ahead in grey, decided in blue.
     axes.plot([p.mean_ms for p in adaptive], [100 * p.word_error for p in adaptive], color="tab:blue", alpha=0.4)
-    for point in points:
+    for number, point in enumerate(sorted(points, key=lambda p: p.mean_ms)):
         color = "tab:blue" if point.weight is not None else "tab:gray"
-        height = 100 * point.word_error
+        height, error = 100 * point.word_error, difference(point, points[0])[1]
         axes.plot([point.mean_ms, point.p95_ms], [height, height], color=color, marker="|", markevery=[1])
-        axes.plot(point.mean_ms, height, color=color, marker="o")
+        axes.errorbar(point.mean_ms, height, error, color=color, marker="o", elinewidth=0.8)
         label = point.name if point.weight is None else f"{point.name} {point.weight:g}"
-        axes.annotate(label, (point.mean_ms, height), xytext=(4, 6), textcoords="offset points")
-    axes.set(xlabel="algorithmic delay of a frame, ms: mean, whisker to p95", ylabel="word error rate, %")
+        place = {"xytext": (5, -6 + 12 * (-1) ** number), "textcoords": "offset points", "va": "center"}
+        axes.annotate(label, (point.mean_ms, height), **place)
+    axes.set(xlabel="algorithmic delay of a frame, ms: mean, whisker to p95")
+    axes.set_ylabel(f"word error rate, %\n± standard error of the difference from {points[0].name}")
     axes.margins(x=0.1, y=0.15)
     axes.grid(alpha=0.3)
     figure.savefig(out, dpi=110)
