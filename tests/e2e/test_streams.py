@@ -287,10 +287,10 @@ async def test_idle_streams_time_out(tmp_path, transport):
 @with_loop
 async def test_a_drain_warns_then_ends(tmp_path, transport):
     """Streams are told, those that end in time end well, the others end as draining, and new ones are refused."""
-    async with serving(tmp_path, transport, drain_deadline_s=0.3) as served:
+    async with serving(tmp_path, transport, drain_deadline_s=1.0) as served:
         async with served.connect(LIVE) as quick, served.connect(LIVE) as slow:
             drain = asyncio.create_task(served.gateway.drain())
-            assert await quick.receive() == Warning("draining", "server shuts down, finish within 0.3 s")
+            assert await quick.receive() == Warning("draining", "server shuts down, finish within 1 s")
             with pytest.raises(Draining):
                 async with served.connect(LIVE):
                     pass
