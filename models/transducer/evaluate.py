@@ -28,8 +28,8 @@ _PEER = "PocketSphinx 5"
 # Rows of the bundle: what to call them, and the flags of `streamer transcribe`.
 _SEARCHES = {
     "greedy": ("greedy", ()),
-    "beam": ("beam 4", ("--beam", "4", "--lm-scale", "0")),
-    "lm": ("beam 4, language model", ("--beam", "4")),
+    "beam": ("beam 8", ("--beam", "8", "--lm-scale", "0")),
+    "lm": ("beam 8, language model", ("--beam", "8")),
 }
 ROWS = ("pocketsphinx", *_SEARCHES)
 

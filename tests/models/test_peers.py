@@ -50,5 +50,5 @@ def test_a_module_that_fails_says_why() -> None:
 def test_the_peer_is_heard_first(tmp_path: Path) -> None:
     """The others are compared with it; without it they are still heard."""
     names = list(recognisers_of(tmp_path / "asr", ROWS, {"wide": tmp_path / "wide"}))
-    assert names == ["PocketSphinx 5", "asr, greedy", "asr, beam 4", "asr, beam 4, language model", "wide"]
+    assert names == ["PocketSphinx 5", "asr, greedy", "asr, beam 8", "asr, beam 8, language model", "wide"]
     assert list(recognisers_of(tmp_path / "asr", ["greedy"], {})) == ["asr, greedy"]
