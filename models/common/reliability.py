@@ -1,6 +1,5 @@
 """How well confidences tell right words from wrong ones, and the logistic curve that makes them tell it better."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,8 @@ from models.common.served_words import Heard, Spoken
 
 _BINS = 10
 _NEWTON_STEPS = 50
+# As the server clips.
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def fit(confidences: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
     Newton's method on the logistic likelihood, with Platt's targets, which keep the curve off zero and one.
     """
-    mean = np.log(np.clip(confidences, 1e-8, 1.0))
-    features = np.stack([mean, np.ones_like(mean)], 1)
+    odds = _log_odds(confidences)
+    features = np.stack([odds, np.ones_like(odds)], 1)
     good, bad = int(right.sum()), int((~right).sum())
     targets = np.where(right, (good + 1) / (good + 2), 1 / (bad + 2))
     weights = np.array([1.0, 0.0])
@@ -91,4 +92,9 @@ def fit(confidences: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
 def calibrated(confidences: np.ndarray, slope: float, bias: float) -> np.ndarray:
     """What the server makes of plain confidences with these parameters."""
-    return 1 / (1 + np.exp(-(slope * np.log(np.clip(confidences, math.exp(-20.0), 1.0)) + bias)))
+    return 1 / (1 + np.exp(-(slope * _log_odds(confidences) + bias)))
+
+
+def _log_odds(confidences: np.ndarray) -> np.ndarray:
+    clipped = np.clip(confidences, _LEAST, 1 - _LEAST)
+    return np.log(clipped / (1 - clipped))

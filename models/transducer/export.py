@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--pieces", type=Path, required=True, help="pieces.model written by prepare")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--name", default="asr-en")
-    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--version", default="0.2.0")
     parser.add_argument("--delay-frames", type=int, default=2, help="by how many frames tokens come late, measured")
     parser.add_argument("--language-model", type=Path, help="folder written by language_model, for the beam search")
     parser.add_argument("--calibration", type=Path, help="file written by calibrate, for the confidence of words")

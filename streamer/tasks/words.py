@@ -13,8 +13,8 @@ from streamer.tasks.tokens import Vocabulary
 
 # How long a word lasts at most after its last token: a token stands at one frame and has no end of its own.
 MAX_TAIL_S = 0.4
-# Below this all is equally wrong, and the logistic curve cannot overflow.
-_LEAST_MEAN = -20.0
+# Probabilities nearer to zero or one than this are all the same to a calibration.
+_LEAST = 1e-6
 
 
 class Token(NamedTuple):
@@ -40,10 +40,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns the mean log-probability of tokens into the share of words that are right at that value.
+    """Turns the mean probability of a word's tokens into the share of words that are right at that value.
 
-    A logistic curve, fitted on speech that training never heard (Platt, "Probabilistic outputs for support vector
-    machines", 1999).
+    A line in log-odds: `slope` times those of the geometric mean, and `bias`. It is fitted on speech that training never
+    heard (Platt, "Probabilistic outputs for support vector machines", 1999).
     """
 
     slope: float
@@ -129,10 +129,12 @@ def confidence(tokens: Sequence[Token], calibration: Calibration | None = None) 
     """How likely it is that `tokens` are right, 0 for none; without calibration their geometric mean probability."""
     if not tokens:
         return 0.0
-    mean = min(0.0, sum(_logps(tokens)) / len(tokens))
+    mean = math.exp(min(0.0, sum(_logps(tokens)) / len(tokens)))
     if calibration is None:
-        return math.exp(mean)
-    return 1.0 / (1.0 + math.exp(-(calibration.slope * max(mean, _LEAST_MEAN) + calibration.bias)))
+        return mean
+    certain = min(max(mean, _LEAST), 1.0 - _LEAST)
+    odds = calibration.slope * math.log(certain / (1.0 - certain)) + calibration.bias
+    return 1.0 / (1.0 + math.exp(-odds))
 
 
 def _logps(tokens: Sequence[Token]) -> Iterator[float]:

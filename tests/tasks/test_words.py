@@ -121,11 +121,13 @@ def test_confidence_is_the_geometric_mean() -> None:
     assert word == WordSpan("ab", 0, 100, pytest.approx(0.6))
 
 
-def test_calibrated_confidence_is_a_logistic_curve() -> None:
-    """Slope and bias turn the mean log-probability into a share; certain tokens do not make a certain word."""
+def test_calibrated_confidence_is_a_line_in_log_odds() -> None:
+    """Slope and bias move the odds of the geometric mean; what is certain or impossible stays finite."""
     calibration = Calibration(2.0, 1.0)
-    made = [Token(0, 0, -0.5), Token(1, 1, -1.5)]
-    assert confidence(made, calibration) == pytest.approx(1 / (1 + math.exp(1.0)))
-    assert confidence([Token(0, 0, 0.0)], calibration) == pytest.approx(1 / (1 + math.exp(-1.0)))
-    assert confidence([Token(0, 0, -100.0)], calibration) < 1e-9
+    made = [Token(0, 0, math.log(0.5)), Token(1, 1, math.log(0.5))]
+    assert confidence(made, calibration) == pytest.approx(1 / (1 + math.exp(-1.0)))
+    odds = 2.0 * math.log(0.8 / 0.2) + 1.0
+    assert confidence([Token(0, 0, math.log(0.8))], calibration) == pytest.approx(1 / (1 + math.exp(-odds)))
+    assert 0.99 < confidence([Token(0, 0, 0.0)], calibration) <= 1.0
+    assert 0.0 <= confidence([Token(0, 0, -100.0)], calibration) < 1e-9
     assert confidence([], calibration) == 0.0
