@@ -42,7 +42,7 @@ class Timing:
 class Calibration:
     """Turns the mean probability of a word's tokens into the share of words that are right at that value.
 
-    A line in log-odds: `slope` times those of the geometric mean, and `bias`. It is fitted on speech that training never
+    A line in log-odds: `slope` times those of the geometric mean, and `bias`. It is fitted on speech that no training
     heard (Platt, "Probabilistic outputs for support vector machines", 1999).
     """
 
