@@ -22,7 +22,19 @@ from streamer.cli.main import app
 from streamer.config import EngineSection, Settings
 from streamer.host import Host
 from streamer.host.assemble import running_host
-from streamer.session.messages import Audio, Config, Done, End, Finalize, Finalized, Ready, Result, ServerMessage
+from streamer.session.messages import (
+    Audio,
+    Config,
+    Decoding,
+    Done,
+    End,
+    Finalize,
+    Finalized,
+    Hotword,
+    Ready,
+    Result,
+    ServerMessage,
+)
 from tests.gateway.serving import with_loop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +42,7 @@ SAMPLES = sorted((ROOT / "tests" / "samples").glob("*.flac"))
 PACK = ROOT.parent / "shared" / "data" / "librispeech_1.tar"
 RATE = 16_000
 SHORTEST, LONGEST = 1, 2 * RATE
+GREEDY = Decoding()
 
 
 def clip(path: Path) -> np.ndarray:
@@ -53,10 +66,12 @@ def hosting() -> AbstractAsyncContextManager[Host]:
     return running_host(Settings(engine=EngineSection(workers=1, max_streams=40)))
 
 
-async def heard(host: Host, sound: np.ndarray, packets: Iterator[int], rate: int = RATE) -> list[ServerMessage]:
+async def heard(
+    host: Host, sound: np.ndarray, packets: Iterator[int], rate: int = RATE, decoding: Decoding = GREEDY
+) -> list[ServerMessage]:
     """Everything final that the host says of `sound`, sent in packets of the given lengths."""
     stream = host.connect()
-    await stream.send(Config("pcm_f32le", rate, 1, mode="file"))
+    await stream.send(Config("pcm_f32le", rate, 1, mode="file", decoding=decoding))
     assert isinstance(await stream.receive(), Ready)
 
     async def feed() -> None:
@@ -122,6 +137,23 @@ async def test_neighbours_do_not_matter() -> None:
         alone = [await heard(host, sound, itertools.repeat(RATE)) for sound in sounds]
         together = await asyncio.gather(*(heard(host, sound, random_packets(i)) for i, sound in enumerate(sounds)))
     assert [near(messages) for messages in together] == [near(messages) for messages in alone]
+
+
+@with_loop
+async def test_searches_of_neighbours_do_not_matter() -> None:
+    """Greedy streams, beams of other widths, without language model and with hotwords hear what each hears alone."""
+    hotwords = (Hotword("harbour office"), Hotword("ferry"))
+    decodings = [GREEDY, Decoding("beam"), Decoding("beam", 8, 0.0), Decoding("beam", hotwords=hotwords)] * 2
+    sounds = [clip(path)[: 3 * RATE] for path in SAMPLES]
+    calls = [(sounds[index % len(sounds)], decoding) for index, decoding in enumerate(decodings)]
+    async with hosting() as host:
+        alone = [await heard(host, sound, itertools.repeat(RATE), decoding=decoding) for sound, decoding in calls]
+        streams = [
+            heard(host, sound, random_packets(i), decoding=decoding) for i, (sound, decoding) in enumerate(calls)
+        ]
+        together = await asyncio.gather(*streams)
+    assert [near(messages) for messages in together] == [near(messages) for messages in alone]
+    assert len({texts(messages) for messages in alone[:1] + alone[3:4]}) == 2
 
 
 @with_loop
