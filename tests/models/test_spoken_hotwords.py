@@ -15,18 +15,25 @@ from streamer.host import Host  # noqa: E402
 from streamer.host.assemble import running_host  # noqa: E402
 from streamer.session.messages import Audio, Config, Decoding, End, Hotword, Ready, Result  # noqa: E402
 
-NAMES = ("pemberton", "cadwallader", "montague", "penhallow", "wycherly", "barnaby", "isadora", "ottoline")
-HOTWORDS = Decoding(beam=8, hotwords=tuple(Hotword(name) for name in NAMES), hotword_boost=2.5)
+# None of these is a word of the language model.
+NAMES = (
+    *("bellingham", "brannigan", "carruthers", "ferringham", "hathersage", "macallister", "nakamura", "pemberton"),
+    *("penhallow", "pomfret", "tillotson", "trevelyan", "zuckerman"),
+)
+NOBODY = ("the captain", "my old friend", "all of them")
+HOTWORDS = Decoding(beam=8, hotwords=tuple(Hotword(name) for name in NAMES), hotword_boost=3.0)
 BEAM = Decoding("beam", 8)
 PACKET = 8000
 
 
 @pytest.fixture(scope="module")
 def sounds() -> dict[str, np.ndarray]:
-    """A sentence with each name."""
+    """A sentence with each name, and a few without."""
     if shutil.which("flite") is None:
         pytest.skip("needs flite to speak the names")
-    return {name: synthesise(f"we saw {name} walking down to the river", Voice("flite", "rms")) for name in NAMES}
+    return {
+        name: synthesise(f"we saw {name} walking down to the river", Voice("flite", "rms")) for name in NAMES + NOBODY
+    }
 
 
 async def text_of(host: Host, sound: np.ndarray, decoding: Decoding) -> str:
@@ -55,7 +62,10 @@ def test_hotwords_find_names_and_disturb_nobody(sounds: dict[str, np.ndarray]) -
             return plain, mixed[0::2], mixed[1::2]
 
     plain, beside, boosted = asyncio.run(run())
-    found = [name for name, text in zip(NAMES, boosted, strict=True) if name in text.split()]
-    missed = [name for name, text in zip(NAMES, plain, strict=True) if name not in text.split()]
+    texts = dict(zip(sounds, boosted, strict=True))
+    assert not [name for name in NAMES for nobody in NOBODY if name in texts[nobody].split()]
+    found = [name for name, text in zip(NAMES, boosted, strict=False) if name in text.split()]
+    missed = [name for name, text in zip(NAMES, plain, strict=False) if name not in text.split()]
     assert beside == plain
-    assert len(set(found) & set(missed)) >= 5, (boosted, plain)
+    assert missed == list(NAMES)
+    assert len(found) >= 11, boosted
