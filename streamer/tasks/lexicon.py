@@ -75,6 +75,7 @@ class WordModel:
         self._usable = np.array([vocabulary.pieces[t] is not None and vocabulary.has_text(t) for t in range(size)])
         self._starts = np.array([vocabulary.starts_word(t) for t in range(size)]) & self._usable
         self._costs = np.array([_LETTER * len(letters) for letters in self._letters], np.float32)
+        self._rows: dict[int, tuple[Array, Array]] = {}
         self._inside: dict[int, tuple[Array, Array]] = {}
         self._first = self._continue(_ROOT, self._starts)
 
@@ -85,6 +86,20 @@ class WordModel:
 
     def row(self, state: int) -> tuple[Array, Array]:
         """Scores f32[V] of each token that may come next, and the states i64[V] after them."""
+        # Most frames say nothing, so hypotheses ask for the same rows again and again.
+        found = self._rows.get(state)
+        if found is None:
+            if len(self._rows) >= _MAX_CACHED:
+                self._rows.clear()
+            found = self._rows[state] = self._row(state)
+        return found
+
+    def finish(self, state: int) -> float:
+        """What ending the text here adds: the score of the word in progress."""
+        context, node = _unpack(state)
+        return self._end(context, node)[0]
+
+    def _row(self, state: int) -> tuple[Array, Array]:
         context, node = _unpack(state)
         ended, after = self._end(context, node)
         scores, nodes = self._within(node)
@@ -95,11 +110,6 @@ class WordModel:
         scores = np.where(self._starts, ended + entered, scores)
         states = np.where(self._starts, _pack(after, places), _pack(context, nodes))
         return np.where(self._usable, scores, NEVER), states
-
-    def finish(self, state: int) -> float:
-        """What ending the text here adds: the score of the word in progress."""
-        context, node = _unpack(state)
-        return self._end(context, node)[0]
 
     def _end(self, context: int, node: int) -> tuple[float, int]:
         """Score and n-gram state of the end of the word in progress; nothing if there is none."""
