@@ -66,7 +66,8 @@ class BeamProgram:
         step, encoded = self._joint.step, np.asarray(outputs[self._joint.encoded])
         n_valid = len(encoded) if step.n_valid is None else int(outputs[step.n_valid].item())
         first = None if step.first_frame is None else int(outputs[step.first_frame].item())
-        search = Search(int(row.inputs["width"]), self._blank, self._forbidden, self._joint.token_bonus)
+        bonus = self._joint.bonus_at(float(row.inputs["lm_scale"]))
+        search = Search(int(row.inputs["width"]), self._blank, self._forbidden, bonus)
         n_valid, scorers = min(max(n_valid, 0), len(encoded)), self._scorers(row)
         beam = Beam.of(row.inputs)
         if beam is None:

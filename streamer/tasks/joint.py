@@ -25,7 +25,7 @@ class Joint:
     Roles: `encoded` (output of the graph that takes PCM, float32 `[frames, joint]`), and of a second graph
     `joint_encoded` (input, float32 `[joint]`), `joint_contexts` (input, int64 `[-1, context_size]`, the last tokens of
     each hypothesis, oldest first, -1 for none) and `log_probs` (output, float32 `[-1, vocabulary]`). Parameters:
-    `context_size`, and optionally `lm_scale`, `token_bonus`, and both of
+    `context_size`, and optionally `lm_scale`, `token_bonus` (at that scale), and both of
     `beam_confidence_slope` and `beam_confidence_bias`. Assets of the language model, both or none: `words`, a
     word a line, and `ngrams`.
     """
@@ -66,6 +66,10 @@ class Joint:
         weights = (_number(manifest, "lm_scale", _LM_SCALE), _number(manifest, "token_bonus", _TOKEN_BONUS))
         calibration = read_calibration(manifest, "beam_confidence")
         return cls(step, graph, *names, size, *weights, bool(assets), calibration)
+
+    def bonus_at(self, lm_scale: float) -> float:
+        """The bonus of a token: it makes up for the language model, so it grows and vanishes with its weight."""
+        return self.token_bonus * lm_scale / self.lm_scale if self.lm_scale else self.token_bonus
 
     def start_context(self, blank: int) -> list[int]:
         """The context of a text that has not begun: blank, and nothing before."""

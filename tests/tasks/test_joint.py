@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,12 @@ def test_a_bundle_without_a_joiner_has_no_program(tmp_path: Path) -> None:
     assert make(Endpointing(), Decoding()).step(np.zeros(320, np.float32)).target == "step"
     with pytest.raises(InvalidRequest, match=r"^model vowels has no beam search, got decoding n_best$"):
         make(Endpointing(), Decoding(n_best=2))
+
+
+def test_the_bonus_follows_the_language_model(tmp_path: Path) -> None:
+    """Without language model there is nothing to make up for; a bundle that weighs it zero has its bonus as it is."""
+    weights = {"lm_scale": 0.4, "token_bonus": 0.8}
+    joint = Joint.of(read_manifest(broken(tmp_path, lambda m: m["task"]["parameters"].update(weights))))
+    assert joint is not None
+    assert [joint.bonus_at(scale) for scale in (0.0, 0.2, 0.4)] == pytest.approx([0.0, 0.4, 0.8])
+    assert dataclasses.replace(joint, lm_scale=0.0).bonus_at(0.3) == 0.8
