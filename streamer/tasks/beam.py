@@ -1,7 +1,7 @@
 """Modified beam search: at most one symbol a frame, equal texts merged, scores from outside added as tokens appear.
 
-Kuang et al., "Pruned RNN-T for fast, memory-efficient ASR training" (arXiv 2206.13236), section 4, decodes so; the
-language model is fused as in Gulcehre et al. (arXiv 1503.03535).
+k2 and sherpa-onnx know a search of this kind as `modified_beam_search`. The language model is fused as in Gulcehre et
+al. (arXiv 1503.03535).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from streamer.work import Array, Tensors
 
 _HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-# Expanding only the best tokens of a hypothesis changes nothing that the beam could keep.
+# So many times the width are looked at before equal texts are merged, so that merging leaves few places empty.
 _SPARE = 2
 
 

@@ -75,8 +75,9 @@ class BeamProgram:
         return _Stream(row, search, scorers, beam, encoded, n_valid, first)
 
     def _scorers(self, row: Row) -> list[Weighted]:
-        """The language model, always, so that the beam's states have one place for it; and the hotwords."""
-        scorers = [] if self._model is None else [Weighted(self._model, float(row.inputs["lm_scale"]))]
+        """The language model, if it has a say, and the hotwords: the same for every step of a stream."""
+        scale = float(row.inputs["lm_scale"])
+        scorers = [Weighted(self._model, scale)] if self._model is not None and scale else []
         trie = HotwordTrie.of(row.inputs)
         return scorers if trie is None else [*scorers, Weighted(HotwordScorer(trie, self._starts_word), 1.0)]
 
