@@ -25,6 +25,26 @@ class BundleError(StreamerError):
     """A bundle on disk is damaged or contradicts its manifest."""
 
 
+class Unauthenticated(StreamerError):
+    """The client showed no credentials, or none that hold."""
+
+
+class PermissionDenied(StreamerError):
+    """The client is known, but may not do this."""
+
+
+class Superseded(StreamerError):
+    """The stream went on over another connection."""
+
+
+class QuotaExceeded(StreamerError):
+    """The client has reached a limit of its own; it may try again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class StreamTimeout(StreamerError):
     """The stream was idle for too long or reached its maximal length."""
 
@@ -74,7 +94,11 @@ INTERNAL = WireCode("internal", "INTERNAL", 500, 1011)
 
 WIRE_CODES: dict[type[StreamerError], WireCode] = {
     InvalidRequest: WireCode("invalid_request", "INVALID_ARGUMENT", 400, 4400),
+    Unauthenticated: WireCode("unauthenticated", "UNAUTHENTICATED", 401, 4401),
+    PermissionDenied: WireCode("permission_denied", "PERMISSION_DENIED", 403, 4403),
     UnknownBundle: WireCode("unknown_model", "NOT_FOUND", 404, 4404),
+    Superseded: WireCode("superseded", "ABORTED", 409, 4409),
+    QuotaExceeded: WireCode("quota_exceeded", "RESOURCE_EXHAUSTED", 429, 4429),
     BundleError: INTERNAL,
     StreamTimeout: WireCode("timeout", "DEADLINE_EXCEEDED", 408, 4408),
     MessageTooLarge: WireCode("message_too_large", "OUT_OF_RANGE", 413, 1009),

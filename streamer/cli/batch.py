@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from streamer.cli.inputs import Input
 from streamer.cli.source import RawFormat, Source, open_source, read_ahead, seconds
-from streamer.cli.transcript import Segment, Transcript, segments_of
 from streamer.errors import StreamerError
 from streamer.session.messages import Audio, Config, Decoding, Done, End, Ready, Result, ServerMessage
+from streamer.transcripts.transcript import Segment, Transcript, segments_of
 
 if TYPE_CHECKING:
     from streamer.host import Host, Stream

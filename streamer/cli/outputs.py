@@ -10,10 +10,10 @@ from typing import Protocol
 
 import typer
 
-from streamer.cli.formats import Format, plain, render
 from streamer.cli.inputs import Input
-from streamer.cli.transcript import Segment, Transcript
 from streamer.errors import StreamerError
+from streamer.transcripts.formats import Format, plain, render
+from streamer.transcripts.transcript import Segment, Transcript
 
 
 class Output(Protocol):

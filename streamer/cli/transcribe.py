@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamer.cli.decoding import Beam, HotwordFile, HotwordPhrases, LmScale, NBest, decoding_of
-from streamer.cli.formats import Format
 from streamer.cli.inputs import STDIN, Input, find_inputs, output_paths
 from streamer.cli.options import BundlePath, ConfigFile, Runtime, Workers, given, settings_from
 from streamer.cli.outputs import FolderOutput, LiveTextOutput, Output, StandardOutput
 from streamer.cli.progress import BatchProgress, complain
+from streamer.transcripts.formats import Format
 
 if TYPE_CHECKING:
     from streamer.cli.batch import Listener
     from streamer.cli.source import RawFormat
-    from streamer.cli.transcript import Transcript
     from streamer.config import Settings
     from streamer.session.messages import Decoding
+    from streamer.transcripts.transcript import Transcript
 
 _PATIENCE_MS = 24 * 3600 * 1000
 _WITH_ALTERNATIVES = (Format.JSON, Format.JSONL)

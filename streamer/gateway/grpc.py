@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import structlog
@@ -12,15 +12,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from streamer.errors import StreamerError
+from streamer.gateway.credentials import key_of
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.relay import relay
+from streamer.gateway.services import Services
 from streamer.session.messages import ClientMessage, ServerMessage
 from streamer.v1 import speech_pb2 as pb
 from streamer.wire import protobuf
 from streamer.wire.failure import Failure
-
-if TYPE_CHECKING:
-    from streamer.host import Host
 
 MAX_MESSAGE_BYTES = 1 << 20
 _SPEECH = "streamer.v1.Speech"
@@ -45,11 +44,11 @@ _EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # likewise
 class GrpcServer:
     """Serves gRPC at one address; port 0 takes a free one."""
 
-    def __init__(self, host: Host, readiness: Readiness, write_timeout_s: float) -> None:
+    def __init__(self, services: Services) -> None:
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._health = _Health(readiness)
+        self._health = _Health(services.readiness)
         self._follower: asyncio.Task[None] | None = None
-        self._server.add_generic_rpc_handlers((_speech_handlers(host, write_timeout_s), _model_handlers(host)))
+        self._server.add_generic_rpc_handlers((_speech_handlers(services), _model_handlers(services)))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (_SPEECH, _MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -77,18 +76,18 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
 
-def _speech_handlers(host: Host, write_timeout_s: float) -> grpc.GenericRpcHandler[Any, Any]:
+def _speech_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
     async def recognize(_: Any, context: _Context) -> None:
-        await _recognize(host, context, write_timeout_s)
+        await _recognize(services, context)
 
     # Requests stay bytes here, so that one that does not parse is our error and not an unknown one.
     handler = grpc.stream_stream_rpc_method_handler(recognize, response_serializer=pb.ServerMessage.SerializeToString)
     return grpc.method_handlers_generic_handler(_SPEECH, {"StreamingRecognize": handler})
 
 
-def _model_handlers(host: Host) -> grpc.GenericRpcHandler[Any, Any]:
+def _model_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
     async def list_models(_: pb.ListModelsRequest, __: _Context) -> pb.ListModelsResponse:
-        return pb.ListModelsResponse(models=[_model(info) for info in host.models()])
+        return pb.ListModelsResponse(models=[_model(info) for info in services.host.models()])
 
     handler = grpc.unary_unary_rpc_method_handler(
         list_models,
@@ -102,14 +101,15 @@ def _model(info: Any) -> pb.Model:
     return pb.Model(**{name: getattr(info, name) for name in pb.Model.DESCRIPTOR.fields_by_name})
 
 
-async def _recognize(host: Host, context: _Context, write_timeout_s: float) -> None:
+async def _recognize(services: Services, context: _Context) -> None:
     async def write(message: ServerMessage) -> None:
         await context.write(protobuf.encode_server(message))
 
     # Sent on its own: a first write that is cancelled would leave it half sent, and then no status can follow.
     await context.send_initial_metadata(())
     try:
-        await relay(host.connect(), _incoming(context), write, write_timeout_s)
+        caller = services.access.caller(_credential(context))
+        await relay(services.host.connect(caller), _incoming(context), write, services.write_timeout_s)
     except asyncio.CancelledError:
         # The client is gone. Swallowing this would leak the call (grpc/grpc#43360).
         raise
@@ -123,6 +123,11 @@ async def _recognize(host: Host, context: _Context, write_timeout_s: float) -> N
 async def _incoming(context: _Context) -> AsyncIterator[ClientMessage]:
     while (data := await context.read()) is not _EOF:
         yield protobuf.parse_client(data)
+
+
+def _credential(context: _Context) -> str | None:
+    """Return the key in the metadata `authorization: Bearer KEY`."""
+    return key_of(dict(context.invocation_metadata() or ()).get("authorization", ""))
 
 
 async def _abort(context: _Context, failure: Failure) -> None:

@@ -1,42 +1,29 @@
-"""One ASGI app: streams over WebSocket, health, readiness, metrics and the list of models."""
+"""One ASGI app: health, readiness, metrics, the list of models, and the routes of every protocol over HTTP."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable
-from typing import TYPE_CHECKING
 
-import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.routing import BaseRoute, Route
 
-from streamer.errors import StreamerError
-from streamer.gateway.readiness import Readiness
-from streamer.gateway.relay import ClientGone, relay
-from streamer.session.messages import ClientMessage, Ready, ServerMessage
-from streamer.wire import json
-from streamer.wire.failure import Failure
+from streamer.gateway import websocket
+from streamer.gateway.services import Services
 
-if TYPE_CHECKING:
-    from streamer.host import Host
-
-SUBPROTOCOL = "streamer.v1"
-_FAREWELL_S = 1.0
-
-log = structlog.get_logger()
+# Each has a function `routes(services)`; a protocol over HTTP or WebSocket is one more module here.
+_PROTOCOLS = (websocket,)
 
 
-def create_app(host: Host, readiness: Readiness, write_timeout_s: float) -> Starlette:
-    """Return the app that serves `host`."""
+def create_app(services: Services) -> Starlette:
+    """Return the app of `services`."""
+    return Starlette(routes=[*_own_routes(services), *(route for p in _PROTOCOLS for route in p.routes(services))])
 
-    async def stream(websocket: WebSocket) -> None:
-        await _Connection(websocket, write_timeout_s).serve(host)
+
+def _own_routes(services: Services) -> list[BaseRoute]:
+    host, readiness = services.host, services.readiness
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -51,65 +38,9 @@ def create_app(host: Host, readiness: Readiness, write_timeout_s: float) -> Star
     async def models(_: Request) -> Response:
         return JSONResponse({"models": [dataclasses.asdict(info) for info in host.models()]})
 
-    return Starlette(
-        routes=[
-            WebSocketRoute("/v1/stream", stream),
-            Route("/v1/models", models),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-        ]
-    )
-
-
-class _Connection:
-    """One WebSocket: JSON text and binary audio in, JSON text out, then one close frame."""
-
-    def __init__(self, websocket: WebSocket, write_timeout_s: float) -> None:
-        self._websocket = websocket
-        self._write_timeout_s = write_timeout_s
-        # Known from `Ready` on; nothing before it holds samples.
-        self._wire_rate = 1
-
-    async def serve(self, host: Host) -> None:
-        try:
-            await self._accept()
-            await relay(host.connect(), self._incoming(), self._write, self._write_timeout_s)
-            await self._send(self._websocket.close(1000))
-        except ClientGone:
-            return
-        except StreamerError as error:
-            await self._fail(Failure.of(error))
-        except Exception as error:
-            log.exception("websocket stream failed")
-            await self._fail(Failure.of(error))
-
-    async def _accept(self) -> None:
-        offered = self._websocket.scope["subprotocols"]
-        # A browser cannot read the status of a refused upgrade: accept first, then say what is wrong.
-        await self._send(self._websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None))
-
-    async def _incoming(self) -> AsyncIterator[ClientMessage]:
-        while (event := await self._websocket.receive())["type"] == "websocket.receive":
-            data = event.get("bytes")
-            yield json.decode_client(event["text"] if data is None else data)
-        raise ClientGone
-
-    async def _write(self, message: ServerMessage) -> None:
-        if isinstance(message, Ready):
-            self._wire_rate = message.wire_rate
-        await self._send(self._websocket.send_text(json.encode_server(message, self._wire_rate)))
-
-    async def _send(self, sending: Awaitable[None]) -> None:
-        try:
-            await sending
-        except (WebSocketDisconnect, RuntimeError):
-            # uvicorn raises RuntimeError between cutting off a bad frame and reporting the disconnect.
-            raise ClientGone from None
-
-    async def _fail(self, failure: Failure) -> None:
-        # Who does not read will not read this either.
-        with contextlib.suppress(ClientGone, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
-                await self._send(self._websocket.send_text(json.encode_error(failure)))
-                await self._send(self._websocket.close(failure.code.websocket, failure.code.name))
+    return [
+        Route("/v1/models", models),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+    ]

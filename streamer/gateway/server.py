@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from streamer.config import Settings
+from streamer.gateway.access import Access
 from streamer.gateway.embedded import HttpServer
 from streamer.gateway.grpc import GrpcServer
 from streamer.gateway.http import create_app
 from streamer.gateway.readiness import Readiness
+from streamer.gateway.services import Services
 
 if TYPE_CHECKING:
     from streamer.host import Host
@@ -53,9 +55,9 @@ class Gateway:
         self._host = host
         self._settings = settings
         self._readiness = Readiness(host)
-        unread_limit_s = settings.session.unread_limit_ms / 1000
-        self._grpc = GrpcServer(host, self._readiness, unread_limit_s)
-        self._http = HttpServer(create_app(host, self._readiness, unread_limit_s))
+        services = Services(host, settings, Access(), self._readiness)
+        self._grpc = GrpcServer(services)
+        self._http = HttpServer(create_app(services))
 
     async def start(self) -> Addresses:
         """Bind both ports and serve; raises `OSError` and then serves nothing."""

@@ -17,6 +17,7 @@ from streamer.config import Settings
 from streamer.engine.engine import Engine
 from streamer.engine.worker import Worker
 from streamer.errors import Draining, InvalidRequest, StreamerError, StreamTimeout, UnknownBundle, wire_code
+from streamer.host.callers import ANONYMOUS, Caller
 from streamer.host.metrics import HostMetrics
 from streamer.host.outbox import Outbox
 from streamer.host.stream import Stream
@@ -133,8 +134,8 @@ class Host:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def connect(self) -> Stream:
-        """Begin a stream in state OPENING; raises `Draining`."""
+    def connect(self, caller: Caller = ANONYMOUS) -> Stream:
+        """Begin a stream of `caller` in state OPENING; raises `Draining`."""
         if self._draining:
             raise Draining(_DRAINING)
         session = Session(secrets.token_hex(8), self._session_settings)

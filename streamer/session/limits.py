@@ -8,6 +8,7 @@ from streamer.audio.pcm import check_format, count_samples
 from streamer.errors import InvalidRequest, MessageTooLarge, TooFast
 from streamer.session.messages import Audio, Config, End, Finalize, Limits, Update
 from streamer.tasks.decoding import check_decoding
+from streamer.tasks.detection import check_vad
 from streamer.tasks.endpoint import check_endpointing
 from streamer.tasks.registry import KINDS
 
@@ -48,6 +49,7 @@ def check_config(config: Config) -> None:
         raise InvalidRequest(f"expected mode {' or '.join(MODES)}, got {config.mode!r}")
     check_endpointing(config.endpointing)
     check_decoding(config.decoding)
+    check_vad(config.vad)
 
 
 def check_frame(audio: Audio, config: Config, received: int, settings: SessionSettings) -> int:

@@ -12,10 +12,24 @@ from typing import Literal
 from streamer.tasks.decoding import Alternative as Alternative
 from streamer.tasks.decoding import Decoding as Decoding
 from streamer.tasks.decoding import Hotword as Hotword
+from streamer.tasks.detection import Vad as Vad
 from streamer.tasks.endpoint import Endpointing as Endpointing
 
-Encoding = Literal["pcm_s16le", "pcm_f32le"]
+Encoding = Literal["pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus"]
 Mode = Literal["live", "file"]
+SpeechKind = Literal["speech_start", "speech_end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Goes on with a stream whose connection was lost.
+
+    `token` is the last one that the server sent, `next_segment` the number of finals that the client has. The rest of
+    the config must be what the stream began with. `Ready` says from which sample on to send audio again.
+    """
+
+    token: str
+    next_segment: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +38,7 @@ class Config:
 
     `mode="live"` holds the client to real time; `mode="file"` takes audio as fast as it can be served, after live
     streams. `model` is a bundle name, or `name@version`; empty means the server's default for the task.
+    A `resumable` stream is told in `Flow` what it may forget, and can be taken up again on another connection.
     """
 
     encoding: str
@@ -36,6 +51,9 @@ class Config:
     interim_results: bool = True
     endpointing: Endpointing = field(default_factory=Endpointing)
     decoding: Decoding = field(default_factory=Decoding)
+    vad: Vad = field(default_factory=Vad)
+    resumable: bool = False
+    resume: Resume | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +109,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The stream is admitted. `chunk_ms` is the step of the model, `delay_ms` its algorithmic delay."""
+    """The stream is admitted. `chunk_ms` is the step of the model, `delay_ms` its algorithmic delay.
+
+    Audio is sent from `next_sample` on, which is 0 unless the stream is resumed, and controls from number
+    `next_control` on, counting `Finalize` and `Update` from 0. `resume_token` is there if the stream is resumable.
+    """
 
     session_id: str
     model: str
@@ -100,6 +122,9 @@ class Ready:
     chunk_ms: float
     delay_ms: float
     limits: Limits
+    next_sample: int = 0
+    next_control: int = 0
+    resume_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +172,26 @@ class Flow:
     """Where the server is: samples received and processed, audio not yet processed, lag of the last step.
 
     `lag_ms` is the time from the arrival of the last sample that a step needed to its result leaving the server.
+
+    Only in a resumable stream, and only when they change: audio before `acked_sample` and the first `acked_controls`
+    of `Finalize` and `Update` may be forgotten once `resume_token` is kept in the place of the one before.
     """
 
     received_sample: int
     processed_sample: int
     buffered_ms: float
     lag_ms: float
+    acked_sample: int | None = None
+    acked_controls: int | None = None
+    resume_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEvent:
+    """Speech begins or ends at `sample`, by the voice activity detector; sent if the config asked for it."""
+
+    kind: str
+    sample: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +211,4 @@ class Done:
     cancelled: bool = False
 
 
-ServerMessage = Ready | Result | Finalized | Flow | Warning | Done
+ServerMessage = Ready | Result | SpeechEvent | Finalized | Flow | Warning | Done

@@ -42,6 +42,7 @@ from streamer.session.messages import (
 )
 from streamer.tasks.base import Task, TaskStep, Transcript, WordSpan
 from streamer.tasks.decoding import Decoding
+from streamer.tasks.detection import Vad
 from streamer.tasks.endpoint import Endpointing
 from streamer.work import Tensors
 
@@ -435,8 +436,9 @@ def _word(span: WordSpan, intake: Intake) -> Word:
 
 
 def _restored_config(state: dict[str, Any]) -> Config:
-    rules, decoding = Endpointing(**state["endpointing"]), Decoding.of(state["decoding"])
-    return Config(**{**state, "endpointing": rules, "decoding": decoding})
+    """Return the config that was written down; a stream that goes on is not resumed a second time."""
+    rules, decoding, vad = Endpointing(**state["endpointing"]), Decoding.of(state["decoding"]), Vad(**state["vad"])
+    return Config(**{**state, "endpointing": rules, "decoding": decoding, "vad": vad, "resume": None})
 
 
 def _control_state(control: _Control) -> dict[str, Any]:

@@ -12,18 +12,35 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_UNSPECIFIED: _ClassVar[Encoding]
     ENCODING_PCM_S16LE: _ClassVar[Encoding]
     ENCODING_PCM_F32LE: _ClassVar[Encoding]
+    ENCODING_PCM_MULAW: _ClassVar[Encoding]
+    ENCODING_PCM_ALAW: _ClassVar[Encoding]
+    ENCODING_FLAC: _ClassVar[Encoding]
+    ENCODING_OGG_OPUS: _ClassVar[Encoding]
 
 class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MODE_UNSPECIFIED: _ClassVar[Mode]
     MODE_LIVE: _ClassVar[Mode]
     MODE_FILE: _ClassVar[Mode]
+
+class SpeechKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPEECH_KIND_UNSPECIFIED: _ClassVar[SpeechKind]
+    SPEECH_KIND_START: _ClassVar[SpeechKind]
+    SPEECH_KIND_END: _ClassVar[SpeechKind]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_PCM_S16LE: Encoding
 ENCODING_PCM_F32LE: Encoding
+ENCODING_PCM_MULAW: Encoding
+ENCODING_PCM_ALAW: Encoding
+ENCODING_FLAC: Encoding
+ENCODING_OGG_OPUS: Encoding
 MODE_UNSPECIFIED: Mode
 MODE_LIVE: Mode
 MODE_FILE: Mode
+SPEECH_KIND_UNSPECIFIED: SpeechKind
+SPEECH_KIND_START: SpeechKind
+SPEECH_KIND_END: SpeechKind
 
 class ClientMessage(_message.Message):
     __slots__ = ("config", "audio", "control")
@@ -36,7 +53,7 @@ class ClientMessage(_message.Message):
     def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ...) -> None: ...
 
 class Config(_message.Message):
-    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing", "decoding")
+    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing", "decoding", "vad", "resumable", "resume")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +64,9 @@ class Config(_message.Message):
     INTERIM_RESULTS_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTING_FIELD_NUMBER: _ClassVar[int]
     DECODING_FIELD_NUMBER: _ClassVar[int]
+    VAD_FIELD_NUMBER: _ClassVar[int]
+    RESUMABLE_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
     encoding: Encoding
     sample_rate: int
     channels: int
@@ -57,7 +77,10 @@ class Config(_message.Message):
     interim_results: bool
     endpointing: Endpointing
     decoding: Decoding
-    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., decoding: _Optional[_Union[Decoding, _Mapping]] = ...) -> None: ...
+    vad: Vad
+    resumable: bool
+    resume: Resume
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., decoding: _Optional[_Union[Decoding, _Mapping]] = ..., vad: _Optional[_Union[Vad, _Mapping]] = ..., resumable: _Optional[bool] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ...) -> None: ...
 
 class Endpointing(_message.Message):
     __slots__ = ("enabled", "silence_without_speech_s", "silence_after_speech_s", "max_segment_s")
@@ -94,6 +117,28 @@ class Hotword(_message.Message):
     phrase: str
     boost: float
     def __init__(self, phrase: _Optional[str] = ..., boost: _Optional[float] = ...) -> None: ...
+
+class Vad(_message.Message):
+    __slots__ = ("events", "gate", "threshold", "min_speech_s", "min_silence_s")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    GATE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    MIN_SPEECH_S_FIELD_NUMBER: _ClassVar[int]
+    MIN_SILENCE_S_FIELD_NUMBER: _ClassVar[int]
+    events: bool
+    gate: bool
+    threshold: float
+    min_speech_s: float
+    min_silence_s: float
+    def __init__(self, events: _Optional[bool] = ..., gate: _Optional[bool] = ..., threshold: _Optional[float] = ..., min_speech_s: _Optional[float] = ..., min_silence_s: _Optional[float] = ...) -> None: ...
+
+class Resume(_message.Message):
+    __slots__ = ("token", "next_segment")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    next_segment: int
+    def __init__(self, token: _Optional[str] = ..., next_segment: _Optional[int] = ...) -> None: ...
 
 class Audio(_message.Message):
     __slots__ = ("data", "first_sample")
@@ -142,20 +187,22 @@ class End(_message.Message):
     def __init__(self) -> None: ...
 
 class ServerMessage(_message.Message):
-    __slots__ = ("ready", "result", "finalized", "flow", "warning", "done")
+    __slots__ = ("ready", "result", "finalized", "flow", "warning", "done", "speech_event")
     READY_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     FINALIZED_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
     WARNING_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_EVENT_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     result: Result
     finalized: Finalized
     flow: Flow
     warning: Warning
     done: Done
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., finalized: _Optional[_Union[Finalized, _Mapping]] = ..., flow: _Optional[_Union[Flow, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+    speech_event: SpeechEvent
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., finalized: _Optional[_Union[Finalized, _Mapping]] = ..., flow: _Optional[_Union[Flow, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., speech_event: _Optional[_Union[SpeechEvent, _Mapping]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_frame_bytes", "max_frame_ms", "max_ahead_ms", "idle_timeout_ms", "max_session_ms")
@@ -172,7 +219,7 @@ class Limits(_message.Message):
     def __init__(self, max_frame_bytes: _Optional[int] = ..., max_frame_ms: _Optional[int] = ..., max_ahead_ms: _Optional[int] = ..., idle_timeout_ms: _Optional[int] = ..., max_session_ms: _Optional[int] = ...) -> None: ...
 
 class Ready(_message.Message):
-    __slots__ = ("session_id", "model", "wire_rate", "model_rate", "chunk_ms", "delay_ms", "limits")
+    __slots__ = ("session_id", "model", "wire_rate", "model_rate", "chunk_ms", "delay_ms", "limits", "next_sample", "next_control", "resume_token")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WIRE_RATE_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +227,9 @@ class Ready(_message.Message):
     CHUNK_MS_FIELD_NUMBER: _ClassVar[int]
     DELAY_MS_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CONTROL_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     model: str
     wire_rate: int
@@ -187,7 +237,10 @@ class Ready(_message.Message):
     chunk_ms: float
     delay_ms: float
     limits: Limits
-    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[str] = ..., wire_rate: _Optional[int] = ..., model_rate: _Optional[int] = ..., chunk_ms: _Optional[float] = ..., delay_ms: _Optional[float] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    next_sample: int
+    next_control: int
+    resume_token: str
+    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[str] = ..., wire_rate: _Optional[int] = ..., model_rate: _Optional[int] = ..., chunk_ms: _Optional[float] = ..., delay_ms: _Optional[float] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., next_sample: _Optional[int] = ..., next_control: _Optional[int] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class Word(_message.Message):
     __slots__ = ("word", "start_sample", "end_sample", "confidence")
@@ -244,16 +297,30 @@ class Finalized(_message.Message):
     def __init__(self, id: _Optional[str] = ..., sample: _Optional[int] = ...) -> None: ...
 
 class Flow(_message.Message):
-    __slots__ = ("received_sample", "processed_sample", "buffered_ms", "lag_ms")
+    __slots__ = ("received_sample", "processed_sample", "buffered_ms", "lag_ms", "acked_sample", "acked_controls", "resume_token")
     RECEIVED_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     PROCESSED_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     BUFFERED_MS_FIELD_NUMBER: _ClassVar[int]
     LAG_MS_FIELD_NUMBER: _ClassVar[int]
+    ACKED_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    ACKED_CONTROLS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     received_sample: int
     processed_sample: int
     buffered_ms: float
     lag_ms: float
-    def __init__(self, received_sample: _Optional[int] = ..., processed_sample: _Optional[int] = ..., buffered_ms: _Optional[float] = ..., lag_ms: _Optional[float] = ...) -> None: ...
+    acked_sample: int
+    acked_controls: int
+    resume_token: str
+    def __init__(self, received_sample: _Optional[int] = ..., processed_sample: _Optional[int] = ..., buffered_ms: _Optional[float] = ..., lag_ms: _Optional[float] = ..., acked_sample: _Optional[int] = ..., acked_controls: _Optional[int] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class SpeechEvent(_message.Message):
+    __slots__ = ("kind", "sample")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    kind: SpeechKind
+    sample: int
+    def __init__(self, kind: _Optional[_Union[SpeechKind, str]] = ..., sample: _Optional[int] = ...) -> None: ...
 
 class Warning(_message.Message):
     __slots__ = ("code", "message")

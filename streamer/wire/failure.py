@@ -6,7 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from streamer.errors import INTERNAL, WIRE_CODES, ModelFault, Overloaded, StreamerError, WireCode, wire_code
+from streamer.errors import (
+    INTERNAL,
+    WIRE_CODES,
+    ModelFault,
+    Overloaded,
+    QuotaExceeded,
+    StreamerError,
+    WireCode,
+    wire_code,
+)
 
 # What a client sent may be part of a message. gRPC carries a message in its trailers, percent-encoded, and clients
 # refuse trailers from 8 KiB on.
@@ -33,7 +42,7 @@ class Failure:
         """Describe `error`; of one that is not ours the client learns nothing but that there was one."""
         if not isinstance(error, StreamerError):
             return cls(INTERNAL, "internal error")
-        retry = math.ceil(1000 * error.retry_after_s) if isinstance(error, Overloaded) else None
+        retry = math.ceil(1000 * error.retry_after_s) if isinstance(error, Overloaded | QuotaExceeded) else None
         return cls(wire_code(error), _cut(str(error)), retry)
 
     @classmethod
@@ -45,8 +54,8 @@ class Failure:
     def to_error(self) -> StreamerError:
         """Return the exception that stands for this failure at the client."""
         kind = _KINDS[self.code.name]
-        if kind is Overloaded and self.retry_after_ms is not None:
-            return Overloaded(self.message, self.retry_after_ms / 1000)
+        if self.retry_after_ms is not None and issubclass(kind, Overloaded | QuotaExceeded):
+            return kind(self.message, self.retry_after_ms / 1000)
         return kind(self.message)
 
 

@@ -27,7 +27,15 @@ def _by_name(*kinds: type) -> dict[str, type]:
 _CLIENT = _by_name(
     messages.Config, messages.Finalize, messages.KeepAlive, messages.Update, messages.Cancel, messages.End
 )
-_SERVER = _by_name(messages.Ready, messages.Result, messages.Finalized, messages.Flow, messages.Warning, messages.Done)
+_SERVER = _by_name(
+    messages.Ready,
+    messages.Result,
+    messages.SpeechEvent,
+    messages.Finalized,
+    messages.Flow,
+    messages.Warning,
+    messages.Done,
+)
 _NAMES = {kind: name for name, kind in (_CLIENT | _SERVER).items()}
 _ERROR = "error"
 
@@ -54,7 +62,8 @@ def decode_client(frame: str | bytes) -> ClientMessage:
 
 def encode_server(message: ServerMessage, wire_rate: int) -> str:
     """Return the JSON text of a server message; `wire_rate` (samples per second) gives the derived milliseconds."""
-    plain = to_plain(message)
+    # What is absent is left out: `Flow` is sent every second.
+    plain = {key: value for key, value in to_plain(message).items() if value is not None}
     _add_milliseconds(plain, wire_rate)
     for word in plain.get("words", ()):
         _add_milliseconds(word, wire_rate)

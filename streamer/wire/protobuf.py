@@ -35,10 +35,20 @@ _SERVER: dict[str, type] = {
     "flow": messages.Flow,
     "warning": messages.Warning,
     "done": messages.Done,
+    "speech_event": messages.SpeechEvent,
 }
 _NAMES = {kind: name for name, kind in (_CLIENT | _CONTROL | _SERVER).items()}
 _TO_ENUM: dict[str, dict[str, int]] = {
-    "encoding": {"": 0, "pcm_s16le": pb.ENCODING_PCM_S16LE, "pcm_f32le": pb.ENCODING_PCM_F32LE},
+    "encoding": {
+        "": 0,
+        "pcm_s16le": pb.ENCODING_PCM_S16LE,
+        "pcm_f32le": pb.ENCODING_PCM_F32LE,
+        "pcm_mulaw": pb.ENCODING_PCM_MULAW,
+        "pcm_alaw": pb.ENCODING_PCM_ALAW,
+        "flac": pb.ENCODING_FLAC,
+        "ogg_opus": pb.ENCODING_OGG_OPUS,
+    },
+    "kind": {"speech_start": pb.SPEECH_KIND_START, "speech_end": pb.SPEECH_KIND_END},
     "mode": {"": 0, "live": pb.MODE_LIVE, "file": pb.MODE_FILE},
 }
 # An encoding that is left out stays empty for the session to refuse; a mode that is left out has a default.
@@ -135,6 +145,8 @@ def _field_from_protobuf(declared: Any, value: Any, where: str, name: str) -> An
         return _FROM_ENUM[name][value]
     if typing.get_origin(declared) is tuple:
         return tuple(_from_protobuf(typing.get_args(declared)[0], item, where) for item in value)
+    if typing.get_origin(declared) is types.UnionType:
+        declared = typing.get_args(declared)[0]
     if dataclasses.is_dataclass(declared):
         return _from_protobuf(typing.cast("type", declared), value, where)
     if isinstance(value, float) and not math.isfinite(value):

@@ -15,14 +15,14 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from streamer.cli.formats import Format
 from streamer.cli.inputs import Input
 from streamer.cli.outputs import FolderOutput
 from streamer.cli.source import RawFormat, open_source
 from streamer.cli.transcribe import _for_files
-from streamer.cli.transcript import Transcript
 from streamer.config import Settings
 from streamer.errors import InvalidRequest, StreamerError
+from streamer.transcripts.formats import Format
+from streamer.transcripts.transcript import Transcript
 from tests.cli.conftest import speech, streamer, write_audio
 from tests.toys import counter_expected, damage, write_counter_asr
 from tests.toys.counter import CHUNK, PIECES

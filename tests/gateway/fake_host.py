@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from streamer.errors import Draining, InvalidRequest, StreamerError
+from streamer.host.callers import ANONYMOUS, Caller
 from streamer.session.messages import (
     Audio,
     Cancel,
@@ -135,7 +136,7 @@ class FakeHost:
         self.connected = asyncio.Event()
         self.drained_with: float | None = None
 
-    def connect(self) -> FakeStream:
+    def connect(self, caller: Caller = ANONYMOUS) -> FakeStream:
         if self.draining:
             raise Draining("server is shutting down")
         self.streams.append(FakeStream(self.error, self.first_message))

@@ -22,9 +22,11 @@ _COUNTS = st.integers(0, 2**32 - 1)
 
 def _field(name: str, declared: Any) -> st.SearchStrategy[Any]:
     if name == "encoding":
-        return st.sampled_from(["", "pcm_s16le", "pcm_f32le"])
+        return st.sampled_from(["", "pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus"])
     if name == "mode":
         return st.sampled_from(["live", "file"])
+    if name == "kind":
+        return st.sampled_from(["speech_start", "speech_end"])
     if name == "task":
         return _TEXT.filter(bool)
     if typing.get_origin(declared) is types.UnionType:

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
-from streamer.cli.cues import Cue, cues_of
-from streamer.cli.transcript import Segment, Transcript, Word
+from streamer.transcripts.cues import Cue, cues_of
+from streamer.transcripts.transcript import Segment, Transcript, Word
 
 
 class Format(StrEnum):

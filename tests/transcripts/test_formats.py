@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from streamer.cli.formats import Format, render
-from streamer.cli.transcript import Segment, Transcript, Word, segments_of
 from streamer.session.messages import Alternative, Result
 from streamer.session.messages import Word as WireWord
+from streamer.transcripts.formats import Format, render
+from streamer.transcripts.transcript import Segment, Transcript, Word, segments_of
 
 TALK = Transcript(
     "talk.wav",

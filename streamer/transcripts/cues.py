@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from streamer.cli.transcript import Segment, Word
+from streamer.transcripts.transcript import Segment, Word
 
 LINE_CHARS = 42
 MAX_S = 6.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from streamer.cli.cues import LINE_CHARS, Cue, cues_of, wrap
-from streamer.cli.transcript import Segment, Word
+from streamer.transcripts.cues import LINE_CHARS, Cue, cues_of, wrap
+from streamer.transcripts.transcript import Segment, Word
 
 
 def words(text: str, start_s: float = 0.0, each_s: float = 0.5) -> tuple[Word, ...]:

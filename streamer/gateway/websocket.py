@@ -1,0 +1,88 @@
+"""Streams over WebSocket in the protocol of this server: JSON text and raw binary audio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+
+import structlog
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from streamer.errors import StreamerError
+from streamer.gateway.credentials import websocket_credential
+from streamer.gateway.relay import ClientGone, relay
+from streamer.gateway.services import Services
+from streamer.session.messages import ClientMessage, Ready, ServerMessage
+from streamer.wire import json
+from streamer.wire.failure import Failure
+
+SUBPROTOCOL = "streamer.v1"
+_FAREWELL_S = 1.0
+
+log = structlog.get_logger()
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Return the route of streams."""
+
+    async def stream(websocket: WebSocket) -> None:
+        await _Connection(websocket, services).serve()
+
+    return [WebSocketRoute("/v1/stream", stream)]
+
+
+class _Connection:
+    """One WebSocket: JSON text and binary audio in, JSON text out, then one close frame."""
+
+    def __init__(self, websocket: WebSocket, services: Services) -> None:
+        self._websocket = websocket
+        self._services = services
+        # Known from `Ready` on; nothing before it holds samples.
+        self._wire_rate = 1
+
+    async def serve(self) -> None:
+        services = self._services
+        try:
+            await self._accept()
+            caller = services.access.caller(websocket_credential(self._websocket))
+            await relay(services.host.connect(caller), self._incoming(), self._write, services.write_timeout_s)
+            await self._send(self._websocket.close(1000))
+        except ClientGone:
+            return
+        except StreamerError as error:
+            await self._fail(Failure.of(error))
+        except Exception as error:
+            log.exception("websocket stream failed")
+            await self._fail(Failure.of(error))
+
+    async def _accept(self) -> None:
+        offered = self._websocket.scope["subprotocols"]
+        # A browser cannot read the status of a refused upgrade: accept first, then say what is wrong.
+        await self._send(self._websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None))
+
+    async def _incoming(self) -> AsyncIterator[ClientMessage]:
+        while (event := await self._websocket.receive())["type"] == "websocket.receive":
+            data = event.get("bytes")
+            yield json.decode_client(event["text"] if data is None else data)
+        raise ClientGone
+
+    async def _write(self, message: ServerMessage) -> None:
+        if isinstance(message, Ready):
+            self._wire_rate = message.wire_rate
+        await self._send(self._websocket.send_text(json.encode_server(message, self._wire_rate)))
+
+    async def _send(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except (WebSocketDisconnect, RuntimeError):
+            # uvicorn raises RuntimeError between cutting off a bad frame and reporting the disconnect.
+            raise ClientGone from None
+
+    async def _fail(self, failure: Failure) -> None:
+        # Who does not read will not read this either.
+        with contextlib.suppress(ClientGone, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._send(self._websocket.send_text(json.encode_error(failure)))
+                await self._send(self._websocket.close(failure.code.websocket, failure.code.name))

@@ -1,0 +1,1 @@
+"""Transcripts of whole files, and how they are written: text, JSON, subtitles."""
