@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from streamer.cli.inputs import Input
-from streamer.cli.source import RawFormat, Source, open_source, read_ahead, seconds
+from streamer.cli.source import RawFormat, Source, open_source, seconds
 from streamer.errors import StreamerError
+from streamer.host.reading import read_ahead
 from streamer.session.messages import Audio, Config, Decoding, Done, End, Ready, Result, ServerMessage
 from streamer.transcripts.transcript import Segment, Transcript, segments_of
 

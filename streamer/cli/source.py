@@ -1,14 +1,11 @@
-"""Opens what is to be transcribed as blocks of PCM, read on a thread of its own."""
+"""Opens what is to be transcribed as blocks of PCM."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import io
 import os
 import sys
-import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from streamer.audio.files import AudioFile, open_audio, read_pcm
@@ -18,8 +15,6 @@ from streamer.errors import InvalidRequest
 
 # Short enough for any frame limit that is not meant to refuse speech, and for text to follow a live pipe closely.
 _FRAME_S = 0.1
-# How far decoding runs ahead of what the host takes.
-_AHEAD_FRAMES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,57 +75,3 @@ def _frame_samples(rate: int) -> int:
 def seconds(frame: bytes, source: Source) -> float:
     """Return how long a frame lasts."""
     return len(frame) / bytes_per_sample(source.encoding) / source.rate
-
-
-async def read_ahead(frames: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
-    """Iterate over `frames` on a daemon thread, a little ahead, so that decoding never blocks the loop.
-
-    It is a daemon so that a pipe on which nothing comes cannot hold up the end of the program.
-    """
-    reader = _Reader(frames)
-    threading.Thread(target=reader.run, name="streamer-read", daemon=True).start()
-    try:
-        while (frame := await reader.next()) is not None:
-            yield frame
-    finally:
-        reader.stop()
-
-
-class _Reader:
-    """Carries frames from a thread to the event loop that made it, at most `_AHEAD_FRAMES` at a time."""
-
-    def __init__(self, frames: Generator[bytes, None, None]) -> None:
-        self._frames = frames
-        self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
-        self._room = threading.Semaphore(_AHEAD_FRAMES)
-        self._stopped = False
-
-    async def next(self) -> bytes | None:
-        frame = await self._queue.get()
-        self._room.release()
-        if isinstance(frame, Exception):
-            raise frame
-        return frame
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._room.release()
-
-    def run(self) -> None:
-        last: Exception | None = None
-        with contextlib.closing(self._frames):
-            try:
-                for frame in self._frames:
-                    self._room.acquire()
-                    if self._stopped:
-                        return
-                    self._put(frame)
-            except Exception as error:
-                last = error
-        self._put(last)
-
-    def _put(self, frame: bytes | Exception | None) -> None:
-        # The loop may be closed by the time a pipe hands out its next frame.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, frame)
