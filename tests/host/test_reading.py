@@ -36,11 +36,10 @@ def test_errors_come_after_the_items_before_them() -> None:
         raise ValueError("damaged")
 
     async def main() -> None:
-        taken = []
+        taken = read_ahead(items())
+        assert await anext(taken) == 1
         with pytest.raises(ValueError, match="^damaged$"):
-            async for item in read_ahead(items()):
-                taken.append(item)
-        assert taken == [1]
+            await anext(taken)
 
     asyncio.run(main())
 
