@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.audio.files import open_audio, open_upload, read_pcm
+from streamer.audio.files import UploadLimits, open_audio, open_upload, read_pcm
 from streamer.errors import InvalidRequest, MessageTooLarge, StreamerError
 
 N = 40000
@@ -22,8 +22,8 @@ def tone(rate: int = 16000, n: int = N) -> np.ndarray:
     return (0.4 * np.sin(2 * np.pi * 440 * np.arange(n) / rate)).astype(np.float32)
 
 
-def read(path: Path, **limits: float) -> tuple[np.ndarray, int]:
-    with open_audio(path, **limits) as file:
+def read(path: Path) -> tuple[np.ndarray, int]:
+    with open_audio(path) as file:
         return np.concatenate(list(file.blocks())), file.sample_rate
 
 
@@ -166,12 +166,12 @@ def test_caps_what_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "long.flac"
     soundfile.write(path, tone(), 16000)
     with pytest.raises(MessageTooLarge, match=r"^long.flac is longer than the limit of 2 s$"):
-        open_audio(path, max_duration_s=2.0)
+        open_audio(path, UploadLimits(max_duration_s=2.0))
     wav = tmp_path / "long.wav"
     soundfile.write(wav, tone(), 16000)
     data = bytearray(wav.read_bytes())
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
-    with pytest.raises(MessageTooLarge), open_upload(bytes(data), max_duration_s=2.0) as file:
+    with pytest.raises(MessageTooLarge), open_upload(bytes(data), limits=UploadLimits(max_duration_s=2.0)) as file:
         list(file.blocks())
 
 
@@ -196,7 +196,7 @@ def test_damaged_files_raise_nothing_else(seed: bytes, changes: list[tuple[int, 
     for place, value in changes:
         data[place] = value
     try:
-        with open_upload(bytes(data[:length]), max_duration_s=10.0) as file:
+        with open_upload(bytes(data[:length]), limits=UploadLimits(max_duration_s=10.0)) as file:
             decoded = sum(len(block) for block in file.blocks())
         assert decoded <= 10.0 * file.sample_rate + 1
     except StreamerError:
