@@ -9,14 +9,20 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from streamer.errors import InvalidRequest
 
 ENVIRONMENT_PREFIX = "STREAMER_"
+
+# Settings that are lists, and what separates their items in the environment.
+_SEPARATORS = {"bundle_path": os.pathsep, "models": os.pathsep, "origins": ","}
+# Their values are never repeated.
+_SECRETS = {"hash", "ticket_secret"}
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -49,20 +55,79 @@ class SessionSection(_Section):
     unread_limit_ms: Annotated[int, Field(ge=1)] = 10_000
 
 
+class KeySection(_Section):
+    """One API key: its name, the digest of the key (`streamer keys new` prints both) and what it may do.
+
+    A limit of None means none. `audio_s_per_minute` is seconds of audio over all streams of the key.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    hash: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    max_streams: Annotated[int, Field(ge=1)] | None = None
+    max_new_streams_per_minute: Annotated[int, Field(ge=1)] | None = None
+    max_requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    audio_s_per_minute: Annotated[float, Field(gt=0)] | None = None
+    expires: datetime | None = None
+    """From then on the key is refused; without an offset it is in UTC."""
+    admin: bool = False
+
+
+class AccessSection(_Section):
+    """Who may come in. Without keys everybody may."""
+
+    keys: tuple[KeySection, ...] = ()
+    keys_file: Path | None = None
+    """More keys, in TOML: tables `[[keys]]` like the ones here. Read again when the server is told to reload."""
+    origins: tuple[str, ...] = ()
+    """Origins of other sites whose pages may use this server from a browser, `*` for all."""
+    ticket_secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """Signs browser tickets; processes that share a port must share it. Unset means random, made at start."""
+    ticket_lifetime_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    max_opening: Annotated[int, Field(ge=1)] = 1024
+    """Connections that have not sent their config yet."""
+    max_streams_per_address: Annotated[int, Field(ge=1)] | None = None
+    """Streams at a time from one client address that shows no key."""
+    metrics: Literal["open", "admin_key", "admin_port"] = "open"
+    """Who may read /metrics on the HTTP port: all, holders of admin keys, nobody (it is on the admin port)."""
+
+
+class TlsSection(_Section):
+    """Certificates of both ports, in PEM. TLS 1.2 is the least that is spoken."""
+
+    cert: Path
+    """The chain, the server's own certificate first."""
+    key: Path
+    client_ca: Path | None = None
+    """If given, clients must show a certificate of one of these authorities."""
+
+
 class Settings(_Section):
     """Everything `streamer serve` can be told."""
 
     host: str = "127.0.0.1"
     grpc_port: Port = 50051
     http_port: Port = 8080
+    admin_host: str = "127.0.0.1"
+    admin_port: Port | None = None
+    """Where metrics and commands of operators are served besides; unset means nowhere."""
     bundle_path: tuple[Path, ...] = ()
     """Folders of bundles, searched before the ones that ship with the package."""
     models: tuple[str, ...] = ("asr-en",)
     """Bundles to serve; the first one of each task is that task's default."""
+    wyoming_port: Port | None = None
+    """TCP port for clients of the Wyoming protocol (Home Assistant); unset means that there is none."""
+    wyoming_open: bool = False
+    """Let everybody in over Wyoming, which carries no credentials, even where the other surfaces ask for some."""
+    vosk_sample_rate: Annotated[int, Field(ge=8000, le=48000)] | None = None
+    """Sample rate (Hz) of vosk clients that do not declare theirs; unset means that they are refused."""
+    adapter_mode: Literal["live", "file"] = "file"
+    """Mode of streams whose protocol does not speak of it: Wyoming, vosk and Riva."""
     drain_deadline_s: Annotated[float, Field(ge=0)] = 20.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     engine: EngineSection = EngineSection()
     session: SessionSection = SessionSection()
+    access: AccessSection = AccessSection()
+    tls: TlsSection | None = None
 
 
 def load_settings(
@@ -83,7 +148,14 @@ def load_settings(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InvalidRequest(f"setting {key}: {first['msg'].lower()}, got {first['input']!r:.120}") from None
+        raise InvalidRequest(f"setting {key}: {first['msg'].lower()}, got {_shown(first)}") from None
+
+
+def _shown(error: Any) -> str:
+    """What was given, unless it is a secret, or may be the key itself where its digest belongs."""
+    if error["loc"][-1] in _SECRETS:
+        return f"{len(str(error['input']))} characters that are not shown"
+    return f"{error['input']!r:.120}"
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:
@@ -108,7 +180,7 @@ def _from_environment(environment: Mapping[str, str] | None) -> dict[str, Any]:
             target = _section(target, section)
         if isinstance(target.get(name), dict):
             raise InvalidRequest(f"setting {name}: expected a section, got {text!r:.120}")
-        target[name] = text.split(os.pathsep) if name in {"bundle_path", "models"} else text
+        target[name] = text.split(_SEPARATORS[name]) if name in _SEPARATORS else text
     return found
 
 

@@ -67,6 +67,33 @@ def test_a_section_is_no_value() -> None:
             load_settings(environment=order)
 
 
+def test_secrets_are_not_repeated(tmp_path: Path) -> None:
+    """A secret that is too short, or a key where its digest belongs, stays out of the error and of what is printed."""
+    for text, message in (
+        (
+            "[access]\nticket_secret = 'hush'",
+            "setting access.ticket_secret: value should have at least 32 items after validation, not 4, "
+            "got 4 characters that are not shown",
+        ),
+        (
+            "[[access.keys]]\nname = 'ada'\nhash = 'hush'",
+            "setting access.keys.0.hash: string should match pattern '^sha256:[0-9a-f]{64}$', "
+            "got 4 characters that are not shown",
+        ),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            load_settings(written(tmp_path, text), {})
+        assert str(caught.value) == message
+    secret = "0123456789" * 4
+    assert secret not in repr(load_settings(environment={"STREAMER_ACCESS__TICKET_SECRET": secret}))
+
+
+def test_origins_in_the_environment_are_separated_by_commas() -> None:
+    """Origins hold colons, so these do not separate them."""
+    settings = load_settings(environment={"STREAMER_ACCESS__ORIGINS": "https://a.example:8443,https://b.example"})
+    assert settings.access.origins == ("https://a.example:8443", "https://b.example")
+
+
 def test_unreadable_and_broken_files_are_told_apart(tmp_path: Path) -> None:
     """A missing file and a file that is not TOML each get their message."""
     with pytest.raises(InvalidRequest, match="cannot read settings file .*: No such file or directory"):
