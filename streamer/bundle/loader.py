@@ -83,6 +83,9 @@ def open_session(
     `BundleError` if the file is no valid graph, `InvalidRequest` if this ONNX Runtime lacks the provider.
     """
     wanted = PROVIDERS[provider]
+    if provider == "cuda" and hasattr(ort, "preload_dlls"):
+        # Finds CUDA and cuDNN where pip put them; what the system has is found without.
+        ort.preload_dlls()
     _require_provider(provider, wanted[0], ort.get_available_providers())
     options = ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads
