@@ -15,12 +15,9 @@ from streamer.engine.metrics import EngineMetrics
 from streamer.engine.runner import Runner, open_sessions
 from streamer.engine.selftest import choose_mode
 from streamer.engine.settings import EngineSettings, plan_capacity
-from streamer.engine.worker import Worker
+from streamer.engine.worker import CANARY_EVERY_S, Worker
 from streamer.errors import Overloaded, UnknownBundle
 from streamer.work import Program
-
-# How often an idle or busy worker proves that inference still works.
-_CANARY_S = 10.0
 
 log = structlog.get_logger()
 
@@ -28,7 +25,7 @@ log = structlog.get_logger()
 class Engine:
     """Serves `bundles` on worker threads. `programs` holds the one that a manifest names, by `name@version`.
 
-    `choose_worker` is thread-safe; `prepare`, `start` and `stop` belong to the owner.
+    `choose_worker` is thread-safe; the other methods belong to the owner, one at a time.
     """
 
     def __init__(
@@ -39,6 +36,7 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         registry: CollectorRegistry | None = None,
     ) -> None:
+        # Those that new streams may ask for.
         self.bundles = tuple(bundles)
         self.settings = settings or EngineSettings()
         self.workers: tuple[Worker, ...] = ()
@@ -57,7 +55,7 @@ class Engine:
         if not self.workers:
             self.prepare()
         for worker in self.workers:
-            worker.call_every(_CANARY_S, worker.canary)
+            worker.call_every(CANARY_EVERY_S, worker.canary)
             worker.start()
         self._started = True
 
@@ -66,19 +64,48 @@ class Engine:
 
         Raises `BundleError`, `ModelFault`, or `InvalidRequest` if the provider is not there.
         """
-        shares = _shares(self.settings.max_streams, self.settings.workers or _default_workers(self.settings))
-        budget = self.settings.memory_budget_bytes // len(shares)
+        shares = self._shares()
         modes: dict[str, Mode] = {}
         self.workers = tuple(
             Worker(
                 index,
-                [self._runner(bundle, budget, streams, modes) for bundle in self.bundles],
+                [self._runner(bundle, share, modes) for bundle in self.bundles],
                 self._programs,
                 self._clock,
                 self._metrics,
             )
-            for index, streams in enumerate(shares)
+            for index, share in enumerate(shares)
         )
+
+    def add(self, bundle: Bundle, program: Program | None = None) -> None:
+        """Serve one more bundle while streams go on: takes as long as loading does, so not on the event loop.
+
+        `program` is the one that its manifest names. Raises what `prepare` raises, and then nothing has changed;
+        `ValueError` if a bundle of this name and version is there already.
+        """
+        if any(bundle.key == served.key for served in self.bundles) or self.used_slots(bundle.key):
+            raise ValueError(f"bundle {bundle.key} is served already")
+        modes: dict[str, Mode] = {}
+        runners = [self._runner(bundle, share, modes) for share in self._shares()]
+        for worker, runner in zip(self.workers, runners, strict=True):
+            worker.add(runner, program)
+        self.bundles = (*self.bundles, bundle)
+
+    def retire(self, bundle: str) -> None:
+        """Admit no new streams of `bundle` (`name@version`); those that are open go on."""
+        self.bundles = tuple(served for served in self.bundles if served.key != bundle)
+
+    def remove(self, bundle: str) -> None:
+        """Free what a retired bundle holds; raises `ValueError` while a stream still has a slot of it."""
+        used = self.used_slots(bundle)
+        if used:
+            raise ValueError(f"bundle {bundle} has {used} leased slots, expected none")
+        for worker in self.workers:
+            worker.remove(bundle)
+
+    def used_slots(self, bundle: str) -> int:
+        """Slots of `bundle` that streams hold, over all workers."""
+        return sum(worker.used_slots(bundle) for worker in self.workers)
 
     def stop(self) -> None:
         """End the threads; queued steps do not run."""
@@ -100,9 +127,15 @@ class Engine:
             raise Overloaded(f"all slots of {bundle} are taken, try again later")
         return worker
 
-    def _runner(self, bundle: Bundle, budget: int, streams: int, modes: dict[str, Mode]) -> Runner:
+    def _shares(self) -> list[tuple[int, int]]:
+        """Streams and bytes of state that each worker gets of a bundle."""
+        streams = _shares(self.settings.max_streams, self.settings.workers or _default_workers(self.settings))
+        return [(count, self.settings.memory_budget_bytes // len(streams)) for count in streams]
+
+    def _runner(self, bundle: Bundle, share: tuple[int, int], modes: dict[str, Mode]) -> Runner:
         """`modes` remembers what the self-test, which runs once per bundle, has decided."""
         began = time.monotonic()
+        streams, budget = share
         capacity = plan_capacity(bundle.manifest, budget, streams)
         sessions: Sessions = open_sessions(bundle, self.settings)
         if bundle.key not in modes:

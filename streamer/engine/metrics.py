@@ -38,3 +38,8 @@ class EngineMetrics:
             "streamer_self_test_failures", "Graphs that may not update arenas in place", graph, registry=registry
         )
         self.faults = Counter("streamer_faults", "Rows that ended in a model fault", graph, registry=registry)
+
+    def forget_slots(self, bundle: str, pool: str, worker: str) -> None:
+        """A bundle that is gone has no slots to show."""
+        for gauge in (self.slots_used, self.slots_capacity):
+            gauge.remove(bundle, pool, worker)

@@ -26,6 +26,9 @@ OnResult = Callable[[Result], None]
 
 # How long the call that runs when the worker is stopped may take; a thread that hangs dies with the process.
 _JOIN_S = 5.0
+# How often an idle or busy worker proves that inference still works, and how late that may be.
+CANARY_EVERY_S = 10.0
+CANARY_LATE_S = 30.0
 # Free slots of a bundle without state.
 _UNLIMITED = 1 << 30
 
@@ -64,15 +67,12 @@ class Worker:
         metrics: EngineMetrics | None = None,
     ) -> None:
         self.index = index
-        self._runners = {runner.bundle.key: runner for runner in runners}
-        self._programs = programs or {}
+        # Replaced as wholes, never changed: other threads read them.
+        self._runners: dict[str, Runner] = {}
+        self._programs: dict[str, Program] = {}
+        self._pools: dict[tuple[str, str], SlotPool] = {}
         self._clock = clock
         self._metrics = metrics
-        self._pools = {
-            (key, pool): SlotPool(key, pool, capacity)
-            for key, runner in self._runners.items()
-            for pool, capacity in runner.arenas.capacity.items()
-        }
         self._scheduler: Scheduler[_Job] = Scheduler(self._max_batch)
         self._posted: deque[Action] = deque()
         self._hooks: list[Action] = []
@@ -83,10 +83,42 @@ class Worker:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._canary_works = True
-        for (key, pool), slots in self._pools.items():
-            self._show_slots(key, pool, slots)
+        self._canary_at = clock()
+        for runner in runners:
+            self.add(runner, (programs or {}).get(runner.bundle.key))
 
     # Any thread
+
+    def add(self, runner: Runner, program: Program | None = None) -> None:
+        """Serve one more bundle, whose `runner` is warm and whose program, if any, is `program`.
+
+        Its arenas belong to this worker from now on.
+        """
+        key = runner.bundle.key
+        pools = {(key, pool): SlotPool(key, pool, capacity) for pool, capacity in runner.arenas.capacity.items()}
+        if program is not None:
+            self._programs = {**self._programs, key: program}
+        self._runners = {**self._runners, key: runner}
+        self._pools = {**self._pools, **pools}
+        for (_, pool), slots in pools.items():
+            self._show_slots(key, pool, slots)
+
+    def remove(self, bundle: str) -> None:
+        """Serve `bundle` (`name@version`) no more and free its memory; raises `ValueError` while slots are leased."""
+        pools = {place: slots for place, slots in self._pools.items() if place[0] == bundle}
+        used = sum(slots.used for slots in pools.values())
+        if used:
+            raise ValueError(f"bundle {bundle} has {used} leased slots on worker {self.index}, expected none")
+        self._pools = {place: slots for place, slots in self._pools.items() if place not in pools}
+        self._runners = {key: runner for key, runner in self._runners.items() if key != bundle}
+        self._programs = {key: program for key, program in self._programs.items() if key != bundle}
+        for _, pool in pools:
+            if self._metrics:
+                self._metrics.forget_slots(bundle, pool, str(self.index))
+
+    def used_slots(self, bundle: str) -> int:
+        """Slots of all pools of `bundle` that are leased."""
+        return sum(slots.used for (key, _), slots in self._pools.items() if key == bundle)
 
     def lease(self, bundle: str, pool: str) -> Lease:
         """Lend a slot of `bundle` (`name@version`); raises `Overloaded`, or `KeyError` if there is no such pool."""
@@ -134,11 +166,13 @@ class Worker:
 
     @property
     def healthy(self) -> bool:
-        """Whether the thread lives and the last canary worked."""
-        return self._canary_works and self._thread is not None and self._thread.is_alive()
+        """Whether the thread lives, the last canary worked and is not long ago: a call that hangs keeps it away."""
+        is_late = self._clock() - self._canary_at > CANARY_LATE_S
+        return self._canary_works and not is_late and self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
         """Start the thread."""
+        self._canary_at = self._clock()
         self._thread = threading.Thread(target=self._loop, name=f"worker-{self.index}", daemon=True)
         self._thread.start()
 
@@ -204,6 +238,8 @@ class Worker:
         except Exception:
             self._canary_works = False
             raise
+        finally:
+            self._canary_at = self._clock()
         self._canary_works = True
 
     def _withdraw(self, lease: Lease) -> None:
@@ -262,7 +298,10 @@ class Worker:
         return target == runner.bundle.manifest.task.program and runner.bundle.key in self._programs
 
     def _is_current(self, step: Step) -> bool:
-        return all(self._pools[lease.bundle, lease.pool].is_current(lease) for lease in step.row.leases)
+        # A bundle is removed only after its last lease, so a step without a pool has lost its leases too.
+        pools = [self._pools.get((lease.bundle, lease.pool)) for lease in step.row.leases]
+        held = zip(pools, step.row.leases, strict=True)
+        return step.bundle in self._runners and all(pool is not None and pool.is_current(lease) for pool, lease in held)
 
     def _max_batch(self, bundle: str, target: str) -> int:
         return self._runners[bundle].max_batch(target)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from streamer.engine.metrics import EngineMetrics
-from streamer.engine.worker import Worker
+from streamer.engine.worker import CANARY_LATE_S, Worker
 from streamer.errors import InvalidRequest, ModelFault, Overloaded
 from streamer.work import Lease, Result, Row, Step
 from tests.engine.conftest import Toys
@@ -344,6 +344,18 @@ def test_a_canary_at_work_is_no_failure(worker: Worker, monkeypatch: pytest.Monk
     worker.canary()
     worker.stop()
     assert during == [True]
+
+
+def test_a_canary_that_stays_away_is_a_fault(worker: Worker, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that hangs keeps the canary from coming: after half a minute the worker is not healthy."""
+    monkeypatch.setattr(worker, "_thread", threading.current_thread())
+    assert worker.healthy
+    clock.now += CANARY_LATE_S
+    assert worker.healthy
+    clock.now += 0.1
+    assert not worker.healthy
+    worker.canary()
+    assert worker.healthy
 
 
 def test_slots_and_queues_are_counted(toy: Toys, clock: Clock) -> None:
