@@ -16,10 +16,19 @@ from streamer.bundle.loader import Bundle
 from streamer.config import Settings
 from streamer.engine.engine import Engine
 from streamer.engine.worker import Worker
-from streamer.errors import Draining, InvalidRequest, StreamerError, StreamTimeout, UnknownBundle, wire_code
+from streamer.errors import (
+    Draining,
+    InvalidRequest,
+    Overloaded,
+    StreamerError,
+    StreamTimeout,
+    UnknownBundle,
+    wire_code,
+)
 from streamer.host.callers import ANONYMOUS, Caller
 from streamer.host.metrics import HostMetrics
 from streamer.host.outbox import Outbox
+from streamer.host.quotas import Quotas
 from streamer.host.stream import Stream
 from streamer.session.messages import Config, Warning
 from streamer.session.session import Session, SessionSettings
@@ -81,7 +90,9 @@ class Host:
             idle_timeout_ms=limits.idle_timeout_ms,
             max_session_ms=limits.max_session_ms,
         )
-        self._streams: set[Stream] = set()
+        self._streams: dict[Stream, Caller] = {}
+        self._opening: set[Stream] = set()
+        self._quotas = Quotas(clock)
         self._dirty: dict[Worker, set[Stream]] = {}
         self._draining = False
         self._empty = asyncio.Event()
@@ -135,9 +146,12 @@ class Host:
         return generate_latest(self._registry)
 
     def connect(self, caller: Caller = ANONYMOUS) -> Stream:
-        """Begin a stream of `caller` in state OPENING; raises `Draining`."""
+        """Begin a stream of `caller` in state OPENING; raises `Draining`, `Overloaded` or `QuotaExceeded`."""
         if self._draining:
             raise Draining(_DRAINING)
+        if len(self._opening) >= self._settings.access.max_opening:
+            raise Overloaded(f"{len(self._opening)} connections have sent no config yet, try again later")
+        self._quotas.open_stream(caller)
         session = Session(secrets.token_hex(8), self._session_settings)
         limits = self._settings.session
         stream = Stream(
@@ -149,7 +163,8 @@ class Host:
             on_lag=lambda mode, lag_s: self._metrics.lag.labels(mode).observe(lag_s),
             room_ms=limits.max_ahead_ms + _LIVE_SLACK_MS,
         )
-        self._streams.add(stream)
+        self._streams[stream] = caller
+        self._opening.add(stream)
         self._empty.clear()
         self._metrics.open_streams.set(len(self._streams))
         return stream
@@ -180,6 +195,7 @@ class Host:
         task = self._task_makers[bundle.key](config.endpointing, config.decoding)
         worker, leases = self._lease(bundle)
         chunk_ms = 1000 * task.chunk_samples / task.sample_rate
+        self._opening.discard(stream)
         stream.attach(worker, bundle.key, leases, config, self._dirty[worker], chunk_ms)
         worker.post(partial(stream.begin, task, now))
 
@@ -220,7 +236,10 @@ class Host:
         self._loop.call_soon_threadsafe(self._forget, stream, outcome)
 
     def _forget(self, stream: Stream, outcome: str) -> None:
-        self._streams.discard(stream)
+        caller = self._streams.pop(stream)
+        self._opening.discard(stream)
+        self._quotas.close_stream(caller)
+        log.info("stream ended", session=stream.session.session_id, key=caller.name, outcome=outcome)
         self._metrics.open_streams.set(len(self._streams))
         self._metrics.streams.labels(outcome).inc()
         if not self._streams:
