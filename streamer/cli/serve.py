@@ -22,6 +22,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 takes a free port.", show_default=False)] = None,
     http_port: Annotated[int | None, typer.Option(help="0 takes a free port.", show_default=False)] = None,
+    wyoming_port: Annotated[
+        int | None, typer.Option(help="Also serve Home Assistant's protocol here.", show_default=False)
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Bundle to serve, NAME or NAME@VERSION. Repeatable.", show_default=False)
     ] = None,
@@ -49,6 +52,7 @@ def serve(
             "host": host,
             "grpc_port": grpc_port,
             "http_port": http_port,
+            "wyoming_port": wyoming_port,
             "models": given(model),
             "bundle_path": given(bundle_path),
             "drain_deadline_s": drain_deadline,
@@ -96,6 +100,7 @@ async def _serve(settings: Settings, port_file: Path | None) -> None:
 
 def _announce(host: Host, addresses: Addresses, port_file: Path | None) -> None:
     if port_file is not None:
-        write_ports(port_file, addresses.host, addresses.grpc_port, addresses.http_port)
+        write_ports(port_file, addresses.host, addresses.grpc_port, addresses.http_port, addresses.wyoming_port)
     models = ", ".join(f"{model.name}@{model.version}" for model in host.models())
-    typer.echo(f"streamer is ready: {addresses.grpc} and {addresses.websocket}, serving {models}")
+    wyoming = f", {addresses.wyoming}" if addresses.wyoming else ""
+    typer.echo(f"streamer is ready: {addresses.grpc} and {addresses.websocket}{wyoming}, serving {models}")

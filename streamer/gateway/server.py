@@ -1,4 +1,4 @@
-"""Both servers over one host: start, and leave in good order."""
+"""All servers over one host: start, and leave in good order."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from streamer.gateway.grpc import GrpcServer
 from streamer.gateway.http import create_app
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.services import Services
+from streamer.gateway.wyoming.server import WyomingServer
 
 if TYPE_CHECKING:
     from streamer.host import Host
@@ -36,6 +37,7 @@ class Addresses:
     host: str
     grpc_port: int
     http_port: int
+    wyoming_port: int | None = None
 
     @property
     def grpc(self) -> str:
@@ -47,9 +49,14 @@ class Addresses:
         """Address of WebSocket clients."""
         return f"ws://{_bracketed(self.host)}:{self.http_port}"
 
+    @property
+    def wyoming(self) -> str | None:
+        """Address of Wyoming clients; None if there is none."""
+        return None if self.wyoming_port is None else f"tcp://{_bracketed(self.host)}:{self.wyoming_port}"
+
 
 class Gateway:
-    """The gRPC and HTTP servers of a host. The host is started and stopped by whoever made it."""
+    """The gRPC, HTTP and Wyoming servers of a host. The host is started and stopped by whoever made it."""
 
     def __init__(self, host: Host, settings: Settings) -> None:
         self._host = host
@@ -58,30 +65,39 @@ class Gateway:
         services = Services(host, settings, Access(), self._readiness)
         self._grpc = GrpcServer(services)
         self._http = HttpServer(create_app(services))
+        self._wyoming = WyomingServer(services)
 
     async def start(self) -> Addresses:
-        """Bind both ports and serve; raises `OSError` and then serves nothing."""
+        """Bind the ports and serve; raises `OSError` and then serves nothing."""
         address = self._settings.host
         http_port = await self._http.start(address, self._settings.http_port)
         try:
             grpc_port = await self._grpc.start(address, self._settings.grpc_port)
+            wyoming_port = await self._start_wyoming(address)
         except OSError:
-            await self._http.stop(0)
+            await self._stop_servers(0)
             raise
-        log.info("serving", host=address, grpc_port=grpc_port, http_port=http_port)
-        return Addresses(address, grpc_port, http_port)
+        log.info("serving", host=address, grpc_port=grpc_port, http_port=http_port, wyoming_port=wyoming_port)
+        return Addresses(address, grpc_port, http_port, wyoming_port)
+
+    async def _start_wyoming(self, address: str) -> int | None:
+        port = self._settings.wyoming_port
+        return None if port is None else await self._wyoming.start(address, port)
 
     async def drain(self) -> None:
-        """Refuse new streams, let the others finish until the deadline, then stop both servers."""
+        """Refuse new streams, let the others finish until the deadline, then stop all servers."""
         self._readiness.begin_drain()
         await self._grpc.refresh_health()
         await self._host.drain(self._settings.drain_deadline_s)
-        await asyncio.gather(self._grpc.stop(_GRACE_S), self._http.stop(_GRACE_S))
+        await self._stop_servers(_GRACE_S)
 
     async def stop(self) -> None:
-        """Stop both servers now, whatever is still open. Idempotent, also before `start`."""
+        """Stop all servers now, whatever is still open. Idempotent, also before `start`."""
         self._readiness.begin_drain()
-        await asyncio.gather(self._grpc.stop(0), self._http.stop(0))
+        await self._stop_servers(0)
+
+    async def _stop_servers(self, grace_s: float) -> None:
+        await asyncio.gather(*(server.stop(grace_s) for server in (self._grpc, self._http, self._wyoming)))
 
     async def run(self, on_started: Callable[[Addresses], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""

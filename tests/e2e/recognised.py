@@ -1,0 +1,62 @@
+"""The shipped recogniser behind a gateway, and what the command line hears in the sample clips."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from typer.testing import CliRunner
+
+from streamer.cli.main import app
+from streamer.config import EngineSection, Settings
+from streamer.gateway.server import Addresses, Gateway
+from streamer.host import Host
+from streamer.host.assemble import running_host
+
+SAMPLES = sorted((Path(__file__).resolve().parents[1] / "samples").glob("*.flac"))
+RATE = 16_000
+
+
+async def batch_texts() -> dict[str, str]:
+    """What `streamer transcribe` hears in each clip, by its name."""
+    # The command has an event loop of its own.
+    return await asyncio.to_thread(_batch_texts)
+
+
+@functools.cache
+def _batch_texts() -> dict[str, str]:
+    files = [str(path) for path in SAMPLES]
+    result = CliRunner().invoke(app, ["transcribe", *files, "--format", "jsonl", "--quiet", "--workers", "1"])
+    assert result.exit_code == 0, result.output
+    texts = {Path(line["file"]).stem: line["text"] for line in map(json.loads, result.stdout.splitlines())}
+    assert len(texts) == len(SAMPLES)
+    assert all(texts.values())
+    return texts
+
+
+def clip(name: str) -> bytes:
+    """16-bit PCM of the clip `name` at `RATE`."""
+    path = next(path for path in SAMPLES if path.stem == name)
+    samples, rate = soundfile.read(path, dtype="int16")
+    assert rate == RATE
+    return np.asarray(samples, "<i2").tobytes()
+
+
+@asynccontextmanager
+async def serving_recogniser(**settings: Any) -> AsyncIterator[tuple[Host, Addresses]]:
+    """Serve asr-en with one worker on free ports."""
+    engine = EngineSection(workers=1, max_streams=8)
+    chosen = Settings(grpc_port=0, http_port=0, engine=engine, **settings)
+    async with running_host(chosen) as host:
+        gateway = Gateway(host, chosen)
+        try:
+            yield host, await gateway.start()
+        finally:
+            await gateway.stop()
