@@ -10,8 +10,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -91,6 +92,18 @@ class AccessSection(_Section):
     """Who may read /metrics on the HTTP port: all, holders of admin keys, nobody (it is on the admin port)."""
 
 
+class OpenAiSection(_Section):
+    """The surface for clients of OpenAI's API."""
+
+    aliases: Annotated[dict[str, str], Field(max_length=100)] = {}
+    """Names that clients ask for, like `whisper-1`, each with the served model that stands for it. TOML only."""
+    max_upload_mb: Annotated[int, Field(ge=1, le=4096)] = 100
+    max_audio_s: Annotated[float, Field(gt=0)] = 4 * 3600.0
+    """Length of the audio in one upload."""
+    max_uploads: Annotated[int, Field(ge=1)] = 32
+    """Uploads that are received at a time."""
+
+
 class TlsSection(_Section):
     """Certificates of both ports, in PEM. TLS 1.2 is the least that is spoken."""
 
@@ -99,6 +112,16 @@ class TlsSection(_Section):
     key: Path
     client_ca: Path | None = None
     """If given, clients must show a certificate of one of these authorities."""
+
+
+class TracingSection(_Section):
+    """Where traces of streams go (extra `otel`). Spans hold neither audio nor text."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://")]
+    """Address of a collector's OTLP over HTTP, such as http://collector:4318/v1/traces."""
+    ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Part of the streams that is traced; a client that is in a sampled trace is traced always."""
+    service_name: str = "streamer"
 
 
 class Settings(_Section):
@@ -127,7 +150,9 @@ class Settings(_Section):
     engine: EngineSection = EngineSection()
     session: SessionSection = SessionSection()
     access: AccessSection = AccessSection()
+    openai: OpenAiSection = OpenAiSection()
     tls: TlsSection | None = None
+    tracing: TracingSection | None = None
 
 
 def load_settings(
@@ -148,7 +173,26 @@ def load_settings(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InvalidRequest(f"setting {key}: expected {_near(first['loc'])}, got an unknown key") from None
         raise InvalidRequest(f"setting {key}: {first['msg'].lower()}, got {_shown(first)}") from None
+
+
+def _near(place: tuple[int | str, ...]) -> str:
+    """The keys that may stand at `place`, the likely one alone if the given one is nearly it."""
+    section: Any = Settings
+    for part in place[:-1]:
+        if isinstance(part, str):
+            section = _section_of(section.model_fields[part].annotation)
+    known = list(section.model_fields)
+    return " or ".join(get_close_matches(str(place[-1]), known, 1)) or f"one of {', '.join(known)}"
+
+
+def _section_of(annotation: Any) -> Any:
+    """The section that a field holds: itself, one of a tuple, or one that may be unset."""
+    inner = [_section_of(each) for each in get_args(annotation)]
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_section else next((each for each in inner if each is not None), None)
 
 
 def _shown(error: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from streamer.cli import bench, bundle, demo, serve, transcribe
+from streamer.cli import bench, bundle, config, demo, serve, transcribe
 from streamer.errors import StreamerError
 
 _NO_RUNTIME = (
@@ -60,6 +60,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(transcribe.transcribe)
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(config.app, name="config")
 app.command()(bench.bench)
 app.command(hidden=True)(demo.demo)
 

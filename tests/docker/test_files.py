@@ -181,6 +181,11 @@ def test_pods_drain_before_they_are_killed(deployment: Any) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
 
 
+def test_pods_get_no_variables_of_services(deployment: Any) -> None:
+    """Kubernetes would name them like settings of the server, which refuses what it does not know."""
+    assert deployment["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
 def expressions() -> Iterator[tuple[str, str]]:
     """Every query of the dashboard, the alerts and the autoscaler, with where it stands."""
     dashboard = json.loads((DOCKER / "grafana/dashboards/streamer.json").read_text())

@@ -1,0 +1,125 @@
+"""What several server processes on one port are to an operator: one place for metrics, readiness and commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector, CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+_ANSWER_S = 5.0
+# Loading and warming up a model takes a while.
+_COMMAND_S = 300.0
+_COMMANDS = ("/v1/models/load", "/v1/models/unload", "/v1/keys/reload")
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one process said."""
+
+    status: int
+    body: bytes
+
+
+Ask = Callable[[str, bytes | None, float], Awaitable[Answer]]
+"""Asks one process: path, body (None for GET) and seconds; raises `OSError` if it does not answer."""
+
+
+def asking(url: str) -> Ask:
+    """Return what asks the admin port at `url`."""
+
+    async def ask(path: str, body: bytes | None, timeout_s: float) -> Answer:
+        return await asyncio.to_thread(_fetch, url + path, body, timeout_s)
+
+    return ask
+
+
+def _fetch(url: str, body: bytes | None, timeout_s: float) -> Answer:
+    request = urllib.request.Request(url, body, {"content-type": "application/json"} if body is not None else {})
+    try:
+        with _DIRECT.open(request, timeout=timeout_s) as answer:
+            return Answer(answer.status, answer.read())
+    except urllib.error.HTTPError as refusal:
+        return Answer(refusal.code, refusal.read())
+
+
+def fleet_app(members: Callable[[], Mapping[str, Ask]]) -> Starlette:
+    """Return the app for operators of the processes that `members` returns, by name."""
+
+    async def metrics(_: Request) -> Response:
+        answers = await _ask_all(members(), "/metrics", None, _ANSWER_S)
+        texts = {name: answer.body.decode() for name, answer in answers.items() if answer.status == 200}
+        return Response(merge_metrics(texts), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    async def readyz(_: Request) -> Response:
+        answers = await _ask_all(members(), "/readyz", None, _ANSWER_S)
+        processes = {name: answer.status == 200 for name, answer in answers.items()}
+        ready = bool(processes) and all(processes.values())
+        return JSONResponse({"ready": ready, "processes": processes}, status_code=200 if ready else 503)
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def command(request: Request) -> Response:
+        answers = await _ask_all(members(), request.url.path, await request.body(), _COMMAND_S)
+        worst = max((answer.status for answer in answers.values()), default=503)
+        processes = {name: _plain(answer.body) for name, answer in answers.items()}
+        return JSONResponse({"processes": processes}, status_code=worst)
+
+    routes = [Route("/metrics", metrics), Route("/readyz", readyz), Route("/healthz", healthz)]
+    return Starlette(routes=[*routes, *(Route(path, command, methods=["POST"]) for path in _COMMANDS)])
+
+
+def merge_metrics(texts: Mapping[str, str]) -> bytes:
+    """Return the series of all processes in one text, each with the label `process`."""
+    registry = CollectorRegistry()
+    registry.register(_Merged(texts))
+    return generate_latest(registry)
+
+
+class _Merged(Collector):
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+
+    def collect(self) -> Iterable[Metric]:
+        merged: dict[str, Metric] = {}
+        for process, text in self._texts.items():
+            for family in text_string_to_metric_families(text):
+                metric = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    metric.samples.append(sample._replace(labels={**sample.labels, "process": process}))
+        return merged.values()
+
+
+async def _ask_all(members: Mapping[str, Ask], path: str, body: bytes | None, timeout_s: float) -> dict[str, Answer]:
+    """Ask all at once; who does not answer counts as 503."""
+    answers = await asyncio.gather(*(ask(path, body, timeout_s) for ask in members.values()), return_exceptions=True)
+    return {name: _answered(answer) for name, answer in zip(members, answers, strict=True)}
+
+
+def _answered(answer: Answer | BaseException) -> Answer:
+    if isinstance(answer, Answer):
+        return answer
+    if isinstance(answer, OSError):
+        return Answer(503, b'{"error": "no answer"}')
+    raise answer
+
+
+def _plain(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")

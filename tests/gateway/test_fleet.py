@@ -1,0 +1,81 @@
+"""Several processes seen as one: merged metrics, readiness, commands to all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from streamer.gateway.fleet import Answer, Ask, fleet_app, merge_metrics
+
+
+def exposed(streams: int) -> bytes:
+    """The metrics of a process."""
+    registry = CollectorRegistry()
+    Gauge("open_streams", "Streams connected now", registry=registry).set(streams)
+    Counter("streams", "Streams ended", ["outcome"], registry=registry).labels("ok").inc(streams)
+    Histogram("lag_seconds", "Lag", buckets=(0.1, 1.0), registry=registry).observe(0.5)
+    return generate_latest(registry)
+
+
+def member(answers: Mapping[str, Answer], asked: list[tuple[str, bytes | None]]) -> Ask:
+    async def ask(path: str, body: bytes | None, timeout_s: float) -> Answer:
+        asked.append((path, body))
+        if path not in answers:
+            raise ConnectionRefusedError("gone")
+        return answers[path]
+
+    return ask
+
+
+def test_series_keep_their_values_and_get_a_process() -> None:
+    """Every sample of every kind is there once per process."""
+    text = merge_metrics({"0": exposed(3).decode(), "1": exposed(5).decode()}).decode()
+    found = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+    for process, streams in (("0", 3), ("1", 5)):
+        label = ("process", process)
+        assert found.pop(("open_streams", (label,))) == streams
+        assert found.pop(("streams_total", (("outcome", "ok"), label))) == streams
+        assert [found.pop(("lag_seconds_bucket", (("le", le), label))) for le in ("0.1", "1.0", "+Inf")] == [0, 1, 1]
+        assert found.pop(("lag_seconds_count", (label,))) == 1
+        assert found.pop(("lag_seconds_sum", (label,))) == 0.5
+    assert found == {}
+    assert text.count("# TYPE streams_total counter") == 1
+
+
+def test_a_process_that_is_gone_is_missing_and_not_ready() -> None:
+    """The others' metrics are there; readiness is that of all."""
+    answers = {"/metrics": Answer(200, exposed(1)), "/readyz": Answer(200, b"{}")}
+    members = {"0": member(answers, []), "1": member({}, [])}
+    client = TestClient(fleet_app(lambda: members))
+    assert 'open_streams{process="0"} 1.0' in client.get("/metrics").text
+    assert 'process="1"' not in client.get("/metrics").text
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"ready": False, "processes": {"0": True, "1": False}})
+    del members["1"]
+    assert client.get("/readyz").status_code == 200
+    del members["0"]
+    assert client.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/v1/models/load", "/v1/models/unload", "/v1/keys/reload"])
+def test_commands_go_to_all(path: str) -> None:
+    """Each process gets the body; the worst status is the answer's, with what each said."""
+    asked: list[tuple[str, bytes | None]] = []
+    members = {
+        "0": member({path: Answer(200, b'{"loaded": "a"}')}, asked),
+        "1": member({path: Answer(404, b"unknown")}, asked),
+    }
+    answer = TestClient(fleet_app(lambda: members)).post(path, content=json.dumps({"model": "a"}))
+    assert asked == [(path, b'{"model": "a"}')] * 2
+    assert answer.status_code == 404
+    assert answer.json() == {"processes": {"0": {"loaded": "a"}, "1": "unknown"}}
