@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 import numpy as np
 
 from streamer.audio.extra import require_av
+from streamer.audio.frames import samples_of, set_up
 from streamer.errors import InvalidRequest
 from streamer.work import Array
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
-    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
@@ -33,9 +33,6 @@ _OPTIONS = {
     "protocol_whitelist": "none",
     "max_streams": "16",
 }
-# Most samples of one packet of any of these decoders; flac allows the most.
-_MAX_PACKET_SAMPLES = 65535
-_FULL_SCALE = {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "flt": 1.0, "dbl": 1.0}
 _SEGMENT = b"\x18\x53\x80\x67"
 
 
@@ -117,23 +114,6 @@ class ContainerReader:
         except (av.error.FFmpegError, ValueError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or "not decodable"
             raise InvalidRequest(f"{self._name} is damaged or truncated: {str(reason).lower()}") from None
-
-
-def samples_of(frame: AudioFrame) -> Array:
-    """Return the samples of a decoded frame, float32 `[n, channels]`."""
-    values = frame.to_ndarray()
-    layout = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)
-    full_scale = _FULL_SCALE[frame.format.packed.name]
-    samples = np.ascontiguousarray(layout, np.float32)
-    if frame.format.packed.name == "u8":
-        samples -= np.float32(full_scale)
-    return samples if full_scale == 1.0 else samples / np.float32(full_scale)
-
-
-def set_up(decoder: AudioCodecContext, **options: str) -> None:
-    """Bound what one packet may decode to, and keep ffmpeg from threads of its own, which would delay samples."""
-    decoder.thread_count = 1
-    decoder.options = {"max_samples": str(_MAX_PACKET_SAMPLES), **options}
 
 
 def _open(stream: BinaryIO, kind: str) -> InputContainer:

@@ -1,26 +1,20 @@
-"""PCM bytes to float32 samples and back, and the checks that every audio format has to pass."""
+"""PCM bytes, linear and G.711, to float32 samples and back."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from streamer.audio.g711 import CODES, VALUES
 from streamer.errors import InvalidRequest
 from streamer.work import Array
 
-ENCODINGS = ("pcm_s16le", "pcm_f32le")
+PCM = ("pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw")
 MIN_RATE = 8000
 MAX_RATE = 48000
 
-_BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4}
+_BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4, "pcm_mulaw": 1, "pcm_alaw": 1}
 _FULL_SCALE = 32768.0
-
-
-def check_format(encoding: str, sample_rate: int, channels: int) -> None:
-    """Raise `InvalidRequest` unless a stream of this format can be decoded. None of the three has a default."""
-    bytes_per_sample(encoding)
-    check_rate(sample_rate)
-    if isinstance(channels, bool) or channels != 1:
-        raise InvalidRequest(f"expected 1 channel, got {channels!r}")
+_G711 = {encoding: (values / _FULL_SCALE).astype(np.float32) for encoding, values in VALUES.items()}
 
 
 def check_rate(sample_rate: int) -> None:
@@ -30,9 +24,9 @@ def check_rate(sample_rate: int) -> None:
 
 
 def bytes_per_sample(encoding: str) -> int:
-    """Return how many bytes hold one sample; raises `InvalidRequest` for an encoding that is not supported."""
+    """Return how many bytes hold one sample; raises `InvalidRequest` for an encoding that is not PCM."""
     if encoding not in _BYTES_PER_SAMPLE:
-        raise InvalidRequest(f"expected encoding {' or '.join(ENCODINGS)}, got {encoding!r}")
+        raise InvalidRequest(f"expected one of {', '.join(PCM)}, got {encoding!r}")
     return _BYTES_PER_SAMPLE[encoding]
 
 
@@ -53,6 +47,8 @@ def decode(data: bytes, encoding: str, first_sample: int = 0) -> Array:
     count_samples(len(data), encoding)
     if encoding == "pcm_s16le":
         return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
+    if encoding in _G711:
+        return _G711[encoding][np.frombuffer(data, np.uint8)]
     samples = np.frombuffer(data, "<f4").astype(np.float32, copy=False)
     check_range(samples, first_sample)
     return samples
@@ -64,7 +60,10 @@ def encode(samples: Array, encoding: str) -> bytes:
     clipped = np.clip(samples, -1.0, 1.0)
     if encoding == "pcm_f32le":
         return bytes(clipped.astype("<f4").tobytes())
-    return bytes(np.clip(np.rint(clipped * _FULL_SCALE), -32768, 32767).astype("<i2").tobytes())
+    integers = np.clip(np.rint(clipped * _FULL_SCALE), -32768, 32767).astype("<i2")
+    if encoding in CODES:
+        return bytes(CODES[encoding][integers.astype(np.int64) + 32768].tobytes())
+    return bytes(integers.tobytes())
 
 
 def check_range(samples: Array, first_sample: int = 0) -> None:

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from streamer.audio.encodings import check_format
 from streamer.audio.files import AudioFile, open_audio, read_pcm
-from streamer.audio.pcm import bytes_per_sample, check_format
+from streamer.audio.pcm import bytes_per_sample
 from streamer.cli.inputs import Input
 from streamer.errors import InvalidRequest
 

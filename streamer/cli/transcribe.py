@@ -34,6 +34,8 @@ class Encoding(StrEnum):
 
     S16 = "pcm_s16le"
     F32 = "pcm_f32le"
+    MULAW = "pcm_mulaw"
+    ALAW = "pcm_alaw"
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ def _raw_format(inputs: Sequence[Input], encoding: Encoding | None, rate: int | 
         return None
     if encoding is None or rate is None:
         raise typer.BadParameter("standard input needs --encoding and --rate, the format is never guessed")
-    from streamer.audio.pcm import check_format
+    from streamer.audio.encodings import check_format
     from streamer.cli.source import RawFormat
 
     check_format(encoding.value, rate, 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamer.audio.pcm import check_format, count_samples
+from streamer.audio.encodings import COMPRESSED, check_format
+from streamer.audio.pcm import count_samples
 from streamer.errors import InvalidRequest, MessageTooLarge, TooFast
 from streamer.session.messages import Audio, Config, End, Finalize, Limits, Update
 from streamer.tasks.decoding import check_decoding
@@ -20,7 +21,7 @@ MAX_PENDING_CONTROLS = 64
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """Limits of one stream, announced in `Ready`, and how often `Flow` is sent."""
+    """Limits of one stream, announced in `Ready`, and how often `Flow` is sent and a resume point is taken."""
 
     max_frame_bytes: int = 65536
     max_frame_ms: int = 2000
@@ -28,6 +29,7 @@ class SessionSettings:
     idle_timeout_ms: int = 30_000
     max_session_ms: int | None = None
     flow_interval_ms: int = 1000
+    resume_interval_ms: int = 2000
 
     def limits(self) -> Limits:
         """Return the part that clients are told."""
@@ -50,16 +52,26 @@ def check_config(config: Config) -> None:
     check_endpointing(config.endpointing)
     check_decoding(config.decoding)
     check_vad(config.vad)
+    if config.resumable:
+        check_snapshot(config)
+
+
+def check_snapshot(config: Config) -> None:
+    """Raise `InvalidRequest` for streams that cannot be written down and gone on with: those that are compressed.
+
+    Their decoders hold state of their own, and their bytes have no sample numbers to go on from.
+    """
+    if config.encoding in COMPRESSED:
+        raise InvalidRequest(f"expected a pcm encoding for a stream that can be resumed, got {config.encoding}")
 
 
 def check_frame(audio: Audio, config: Config, received: int, settings: SessionSettings) -> int:
-    """Return how many samples the frame holds; raises `MessageTooLarge`, or `InvalidRequest` for a gap or a cut sample.
+    """Return how many samples of PCM the frame holds.
 
-    `received` is the number of samples before it.
+    `received` is the number of samples before it. Raises `MessageTooLarge`, or `InvalidRequest` for a gap or a cut
+    sample.
     """
-    if len(audio.data) > settings.max_frame_bytes:
-        limit = settings.max_frame_bytes
-        raise MessageTooLarge(f"audio frame of {len(audio.data)} bytes exceeds the limit of {limit} bytes")
+    check_bytes(audio, settings)
     samples = count_samples(len(audio.data), config.encoding)
     if samples * 1000 > settings.max_frame_ms * config.sample_rate:
         length_ms = samples * 1000 / config.sample_rate
@@ -67,6 +79,13 @@ def check_frame(audio: Audio, config: Config, received: int, settings: SessionSe
     if audio.first_sample is not None and audio.first_sample != received:
         raise InvalidRequest(f"expected first_sample {received}, got {audio.first_sample}")
     return samples
+
+
+def check_bytes(audio: Audio, settings: SessionSettings) -> None:
+    """Raise `MessageTooLarge` for a frame of too many bytes, whatever they hold."""
+    if len(audio.data) > settings.max_frame_bytes:
+        limit = settings.max_frame_bytes
+        raise MessageTooLarge(f"audio frame of {len(audio.data)} bytes exceeds the limit of {limit} bytes")
 
 
 def check_pace(received: int, config: Config, elapsed_s: float, settings: SessionSettings) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from streamer.audio.pcm import check_format, decode, encode
+from streamer.audio.encodings import check_format
+from streamer.audio.pcm import decode, encode
 from streamer.errors import InvalidRequest
 
 
@@ -43,8 +44,8 @@ def test_encode_clips() -> None:
     [
         (b"abc", "pcm_s16le", "audio frame of 3 bytes is not a multiple of 2 bytes per sample"),
         (b"abcdef", "pcm_f32le", "audio frame of 6 bytes is not a multiple of 4 bytes per sample"),
-        (b"", "opus", "expected encoding pcm_s16le or pcm_f32le, got 'opus'"),
-        (b"", "", "expected encoding pcm_s16le or pcm_f32le, got ''"),
+        (b"", "opus", "expected one of pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, got 'opus'"),
+        (b"", "", "expected one of pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, got ''"),
         (np.float32([0, np.nan]).tobytes(), "pcm_f32le", "sample 11 is nan, expected a float from -1 to 1"),
         (np.float32([np.inf]).tobytes(), "pcm_f32le", "sample 10 is inf, expected a float from -1 to 1"),
         (np.float32([1, -1, -1.5, 3]).tobytes(), "pcm_f32le", "sample 12 is -1.5, expected a float from -1 to 1"),

@@ -87,13 +87,19 @@ def test_takes_s16(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (replace(S16, encoding=""), "expected encoding pcm_s16le or pcm_f32le, got ''"),
-        (replace(S16, encoding="opus"), "expected encoding pcm_s16le or pcm_f32le, got 'opus'"),
+        (
+            replace(S16, encoding=""),
+            "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac or ogg_opus, got ''",
+        ),
+        (
+            replace(S16, encoding="opus"),
+            "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac or ogg_opus, got 'opus'",
+        ),
         (replace(S16, sample_rate=0), "expected an integer sample rate from 8000 to 48000 Hz, got 0"),
         (replace(S16, sample_rate=96000), "expected an integer sample rate from 8000 to 48000 Hz, got 96000"),
         (replace(S16, channels=0), "expected 1 channel, got 0"),
         (replace(S16, channels=2), "expected 1 channel, got 2"),
-        (replace(S16, task="translate"), "expected task transcribe, got 'translate'"),
+        (replace(S16, task="translate"), "expected task transcribe or vad, got 'translate'"),
         (replace(S16, mode="fast"), "expected mode live or file, got 'fast'"),
         (
             replace(S16, endpointing=Endpointing(silence_after_speech_s=-1.0)),
