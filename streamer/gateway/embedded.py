@@ -8,6 +8,8 @@ import socket
 import uvicorn
 from starlette.applications import Starlette
 
+from streamer.gateway.tls import Certificates
+
 # Above the frame limit of a session, which answers with a clear error; what exceeds this too is cut off with 1009.
 MAX_MESSAGE_BYTES = 1 << 20
 _BACKLOG = 1024
@@ -18,19 +20,21 @@ _CUT_OFF_S = 1.0
 
 
 class HttpServer:
-    """Serves an ASGI app at one address; port 0 takes a free one.
+    """Serves an ASGI app at one address, over TLS with `certificates`; port 0 takes a free one.
 
     Drives uvicorn by its steps: its own `serve` takes over the signals and closes every WebSocket at the first one.
     """
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, certificates: Certificates | None = None) -> None:
         self._config = _config(app)
+        self._certificates = certificates
         self._server = uvicorn.Server(self._config)
 
     async def start(self, address: str, port: int) -> int:
         """Bind and serve; returns the port. Raises `OSError` if it cannot be bound."""
         listener = _listen(address, port)
         self._config.load()
+        self._config.ssl = self._certificates.http_context() if self._certificates else None
         self._server.lifespan = self._config.lifespan_class(self._config)
         await self._server.startup([listener])
         bound: int = listener.getsockname()[1]

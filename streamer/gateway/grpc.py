@@ -12,10 +12,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from streamer.errors import StreamerError
-from streamer.gateway.credentials import key_of
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.relay import relay
 from streamer.gateway.services import Services
+from streamer.gateway.tls import Certificates
 from streamer.session.messages import ClientMessage, ServerMessage
 from streamer.v1 import speech_pb2 as pb
 from streamer.wire import protobuf
@@ -42,9 +42,10 @@ _EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # likewise
 
 
 class GrpcServer:
-    """Serves gRPC at one address; port 0 takes a free one."""
+    """Serves gRPC at one address, over TLS with `certificates`; port 0 takes a free one."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, certificates: Certificates | None = None) -> None:
+        self._certificates = certificates
         self._server = grpc.aio.server(options=_OPTIONS)
         self._health = _Health(services.readiness)
         self._follower: asyncio.Task[None] | None = None
@@ -57,7 +58,10 @@ class GrpcServer:
         """Bind and serve; returns the port. Raises `OSError` if it cannot be bound."""
         target = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         try:
-            bound = self._server.add_insecure_port(target)
+            if self._certificates is None:
+                bound = self._server.add_insecure_port(target)
+            else:
+                bound = self._server.add_secure_port(target, self._certificates.grpc_credentials())
         except RuntimeError:
             raise OSError(f"cannot bind grpc to {target}, is the port in use") from None
         await self._health.refresh()
@@ -86,7 +90,11 @@ def _speech_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
 
 
 def _model_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
-    async def list_models(_: pb.ListModelsRequest, __: _Context) -> pb.ListModelsResponse:
+    async def list_models(_: pb.ListModelsRequest, context: _Context) -> pb.ListModelsResponse:
+        try:
+            services.access.of_call(context)
+        except StreamerError as error:
+            await _abort(context, Failure.of(error))
         return pb.ListModelsResponse(models=[_model(info) for info in services.host.models()])
 
     handler = grpc.unary_unary_rpc_method_handler(
@@ -108,7 +116,7 @@ async def _recognize(services: Services, context: _Context) -> None:
     # Sent on its own: a first write that is cancelled would leave it half sent, and then no status can follow.
     await context.send_initial_metadata(())
     try:
-        caller = services.access.caller(_credential(context))
+        caller = services.access.of_call(context)
         await relay(services.host.connect(caller), _incoming(context), write, services.write_timeout_s)
     except asyncio.CancelledError:
         # The client is gone. Swallowing this would leak the call (grpc/grpc#43360).
@@ -123,11 +131,6 @@ async def _recognize(services: Services, context: _Context) -> None:
 async def _incoming(context: _Context) -> AsyncIterator[ClientMessage]:
     while (data := await context.read()) is not _EOF:
         yield protobuf.parse_client(data)
-
-
-def _credential(context: _Context) -> str | None:
-    """Return the key in the metadata `authorization: Bearer KEY`."""
-    return key_of(dict(context.invocation_metadata() or ()).get("authorization", ""))
 
 
 async def _abort(context: _Context, failure: Failure) -> None:

@@ -6,20 +6,37 @@ import dataclasses
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from streamer.gateway import websocket
+from streamer.errors import StreamerError
+from streamer.gateway import tickets, websocket
+from streamer.gateway.refusals import refuse
 from streamer.gateway.services import Services
 
 # Each has a function `routes(services)`; a protocol over HTTP or WebSocket is one more module here.
-_PROTOCOLS = (websocket,)
+_PROTOCOLS = (websocket, tickets)
 
 
 def create_app(services: Services) -> Starlette:
     """Return the app of `services`."""
-    return Starlette(routes=[*_own_routes(services), *(route for p in _PROTOCOLS for route in p.routes(services))])
+    return Starlette(
+        routes=[*_own_routes(services), *(route for p in _PROTOCOLS for route in p.routes(services))],
+        middleware=_middleware(services),
+        exception_handlers={StreamerError: refuse},
+    )
+
+
+def _middleware(services: Services) -> list[Middleware]:
+    """Browsers ask before a page of another site may send a key: answer for the sites of the settings only."""
+    origins = services.settings.access.origins
+    if not origins:
+        return []
+    headers = ["authorization", "content-type"]
+    return [Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)]
 
 
 def _own_routes(services: Services) -> list[BaseRoute]:
@@ -32,15 +49,18 @@ def _own_routes(services: Services) -> list[BaseRoute]:
         reason = readiness.reason
         return JSONResponse({"ready": reason is None, "reason": reason}, status_code=200 if reason is None else 503)
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        if services.settings.access.metrics == "admin_key":
+            services.access.of_operator(request)
         return Response(host.metrics_text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
-    async def models(_: Request) -> Response:
+    async def models(request: Request) -> Response:
+        services.access.of_request(request)
         return JSONResponse({"models": [dataclasses.asdict(info) for info in host.models()]})
 
     return [
         Route("/v1/models", models),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
-        Route("/metrics", metrics),
+        *([] if services.settings.access.metrics == "admin_port" else [Route("/metrics", metrics)]),
     ]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from streamer.config import Settings
+from streamer.errors import InvalidRequest
 from streamer.gateway.access import Access
+from streamer.gateway.admin import check_exposure, create_admin_app, is_loopback
 from streamer.gateway.embedded import HttpServer
 from streamer.gateway.grpc import GrpcServer
 from streamer.gateway.http import create_app
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.services import Services
+from streamer.gateway.tls import Certificates
 from streamer.gateway.wyoming.server import WyomingServer
 
 if TYPE_CHECKING:
@@ -38,16 +41,18 @@ class Addresses:
     grpc_port: int
     http_port: int
     wyoming_port: int | None = None
+    admin_port: int | None = None
+    is_secure: bool = False
 
     @property
     def grpc(self) -> str:
         """Target of gRPC clients."""
-        return f"grpc://{_bracketed(self.host)}:{self.grpc_port}"
+        return f"{'grpcs' if self.is_secure else 'grpc'}://{_bracketed(self.host)}:{self.grpc_port}"
 
     @property
     def websocket(self) -> str:
         """Address of WebSocket clients."""
-        return f"ws://{_bracketed(self.host)}:{self.http_port}"
+        return f"{'wss' if self.is_secure else 'ws'}://{_bracketed(self.host)}:{self.http_port}"
 
     @property
     def wyoming(self) -> str | None:
@@ -56,15 +61,25 @@ class Addresses:
 
 
 class Gateway:
-    """The gRPC, HTTP and Wyoming servers of a host. The host is started and stopped by whoever made it."""
+    """The gRPC, HTTP, Wyoming and admin servers of a host. The host is started and stopped by whoever made it.
+
+    Raises `InvalidRequest` for keys and certificates that cannot be used, and for commands open to a network.
+    """
 
     def __init__(self, host: Host, settings: Settings) -> None:
         self._host = host
         self._settings = settings
         self._readiness = Readiness(host)
-        services = Services(host, settings, Access(), self._readiness)
-        self._grpc = GrpcServer(services)
-        self._http = HttpServer(create_app(services))
+        self._access = Access(settings.access)
+        check_exposure(settings, self._access)
+        self._certificates = Certificates(settings.tls) if settings.tls else None
+        self._follower: asyncio.Task[None] | None = None
+        services = Services(host, settings, self._access, self._readiness)
+        self._grpc = GrpcServer(services, self._certificates)
+        self._http = HttpServer(create_app(services), self._certificates)
+        # On loopback there is nobody to hide from, and those who scrape metrics need no certificate.
+        admin_certificates = None if is_loopback(settings.admin_host) else self._certificates
+        self._admin = HttpServer(create_admin_app(services), admin_certificates)
         self._wyoming = WyomingServer(services)
 
     async def start(self) -> Addresses:
@@ -74,11 +89,25 @@ class Gateway:
         try:
             grpc_port = await self._grpc.start(address, self._settings.grpc_port)
             wyoming_port = await self._start_wyoming(address)
+            admin_port = await self._start_admin()
         except OSError:
             await self._stop_servers(0)
             raise
-        log.info("serving", host=address, grpc_port=grpc_port, http_port=http_port, wyoming_port=wyoming_port)
-        return Addresses(address, grpc_port, http_port, wyoming_port)
+        if self._certificates is not None:
+            self._follower = asyncio.create_task(self._certificates.follow())
+        addresses = Addresses(address, grpc_port, http_port, wyoming_port, admin_port, self._certificates is not None)
+        self._log_start(addresses)
+        return addresses
+
+    async def _start_admin(self) -> int | None:
+        port = self._settings.admin_port
+        return None if port is None else await self._admin.start(self._settings.admin_host, port)
+
+    def _log_start(self, addresses: Addresses) -> None:
+        ports = {name: getattr(addresses, name) for name in ("grpc_port", "http_port", "wyoming_port", "admin_port")}
+        log.info("serving", host=addresses.host, **ports)
+        if self._access.is_open and not is_loopback(addresses.host):
+            log.warning("everybody who reaches this address may stream, no keys are set", host=addresses.host)
 
     async def _start_wyoming(self, address: str) -> int | None:
         port = self._settings.wyoming_port
@@ -97,11 +126,28 @@ class Gateway:
         await self._stop_servers(0)
 
     async def _stop_servers(self, grace_s: float) -> None:
-        await asyncio.gather(*(server.stop(grace_s) for server in (self._grpc, self._http, self._wyoming)))
+        if self._follower is not None:
+            self._follower.cancel()
+        servers = (self._grpc, self._http, self._wyoming, self._admin)
+        await asyncio.gather(*(server.stop(grace_s) for server in servers))
+
+    async def reload(self) -> None:
+        """Read keys and certificates again; what cannot be used is logged, and the old ones stay."""
+        await asyncio.to_thread(self._reload)
+
+    def _reload(self) -> None:
+        try:
+            self._access.reload()
+        except InvalidRequest as error:
+            log.error("keys not reloaded", reason=str(error))
+        else:
+            log.info("keys reloaded", count=len(self._access.key_names))
+        if self._certificates is not None:
+            self._certificates.try_reload()
 
     async def run(self, on_started: Callable[[Addresses], None] | None = None) -> None:
-        """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once."""
-        with _captured_signals() as signals:
+        """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once. SIGHUP reloads."""
+        with _captured_signals() as signals, _on_hangup(self.reload):
             addresses = await self.start()
             try:
                 if on_started is not None:
@@ -136,6 +182,24 @@ def _captured_signals() -> Iterator[asyncio.Queue[signal.Signals]]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _on_hangup(reload: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """Run `reload` at each SIGHUP."""
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[None]] = set()
+
+    def start() -> None:
+        task = loop.create_task(reload())
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, start)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _bracketed(host: str) -> str:

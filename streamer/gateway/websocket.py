@@ -11,7 +11,6 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streamer.errors import StreamerError
-from streamer.gateway.credentials import websocket_credential
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
 from streamer.session.messages import ClientMessage, Ready, ServerMessage
@@ -46,7 +45,7 @@ class _Connection:
         services = self._services
         try:
             await self._accept()
-            caller = services.access.caller(websocket_credential(self._websocket))
+            caller = services.access.of_websocket(self._websocket)
             await relay(services.host.connect(caller), self._incoming(), self._write, services.write_timeout_s)
             await self._send(self._websocket.close(1000))
         except ClientGone:
