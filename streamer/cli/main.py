@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from streamer.cli import bench, bundle, config, demo, serve, transcribe
+from streamer.cli import bench, bundle, config, demo, keys, serve, transcribe
 from streamer.errors import StreamerError
 
 _NO_RUNTIME = (
@@ -61,6 +61,7 @@ app.command()(serve.serve)
 app.command()(transcribe.transcribe)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(config.app, name="config")
+app.add_typer(keys.app, name="keys")
 app.command()(bench.bench)
 app.command(hidden=True)(demo.demo)
 

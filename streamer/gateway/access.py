@@ -71,11 +71,7 @@ class Access:
 
     def reload(self) -> None:
         """Read the file of keys again; raises `InvalidRequest`, and then the keys are what they were."""
-        was_open, keys = self.is_open, self._read_keys()
-        if not was_open and not any(keys):
-            # Emptying a file by mistake must not open the server.
-            raise InvalidRequest("expected at least one key, got none, restart to serve without keys")
-        self._keys = keys
+        self._keys = self._read_keys()
 
     def caller(self, credential: str | None, address: str = "") -> Caller:
         """Return who shows `credential` (a key or a ticket, None if none was shown) at `address`.
@@ -159,8 +155,13 @@ class Access:
         )
 
     def _read_keys(self) -> KeyRing:
-        file = self._settings.keys_file
-        return KeyRing((*self._settings.keys, *(read_keys(file) if file else ())))
+        keys, file = self._settings.keys, self._settings.keys_file
+        if file is not None:
+            keys = (*keys, *read_keys(file))
+            if not keys:
+                # Whoever names a file wants keys; one that is empty by mistake must not open the server.
+                raise InvalidRequest(f"keys file {file}: expected at least one key, got none")
+        return KeyRing(keys)
 
 
 def _in_utc(time: datetime) -> datetime:

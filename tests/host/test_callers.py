@@ -18,8 +18,9 @@ from streamer.errors import Overloaded, QuotaExceeded
 from streamer.host import Host
 from streamer.host.callers import Caller
 from streamer.session.messages import Audio, End
+from tests.clock import Clock
 from tests.gateway.serving import with_loop
-from tests.host.test_host import CONFIG, Clock, rest
+from tests.host.test_host import CONFIG, rest
 from tests.toys import write_counter_asr
 
 

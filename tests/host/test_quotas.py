@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from streamer.errors import QuotaExceeded
 from streamer.host.callers import ANONYMOUS, Caller
 from streamer.host.quotas import Quotas
-from tests.host.test_host import Clock
+from tests.clock import Clock
 
 
 def quotas_at(now: float = 1000.0) -> tuple[Quotas, Clock]:
-    clock = Clock()
-    clock.now = now
+    clock = Clock(now)
     return Quotas(clock), clock
 
 
