@@ -8,35 +8,55 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from streamer.errors import MessageTooLarge
+from streamer.client.access import ANYBODY, Access
+from streamer.errors import MessageTooLarge, PermissionDenied, StreamerError, Unauthenticated
 from streamer.session.messages import ClientMessage, ServerMessage
 from streamer.v1 import speech_pb2 as pb
 from streamer.wire import protobuf
 from streamer.wire.failure import Failure
 
 _METHOD = "/streamer.v1.Speech/StreamingRecognize"
-# A speech server is one's own: proxies of the environment are for the internet.
-_OPTIONS = [("grpc.enable_http_proxy", 0)]
+_OPTIONS = [
+    # A speech server is one's own: proxies of the environment are for the internet.
+    ("grpc.enable_http_proxy", 0),
+    # Find a server that vanished without closing. No more pings than servers allow: one that gets too many hangs up.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+]
+# A call that fails below our code, in front of which a proxy may have answered.
+_BARE_CODES: dict[grpc.StatusCode, type[StreamerError]] = {
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    # The message exceeds what the server receives at all.
+    grpc.StatusCode.RESOURCE_EXHAUSTED: MessageTooLarge,
+}
 _EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
-async def open_transport(url: str) -> GrpcTransport:
-    """Begin a call to `grpc://host:port`; that there is no server shows at the first read."""
-    channel = grpc.aio.insecure_channel(urlsplit(url).netloc, options=_OPTIONS)
-    return GrpcTransport(channel)
+def open_channel(url: str, access: Access) -> grpc.aio.Channel:
+    """Return a channel to `grpc://host:port` or, encrypted, `grpcs://host:port`, not yet connected."""
+    parts = urlsplit(url)
+    if parts.scheme == "grpcs":
+        return grpc.aio.secure_channel(parts.netloc, access.channel_credentials(), options=_OPTIONS)
+    return grpc.aio.insecure_channel(parts.netloc, options=_OPTIONS)
+
+
+async def open_transport(url: str, access: Access = ANYBODY) -> GrpcTransport:
+    """Begin a call to `grpc://host:port` or `grpcs://`; that there is no server shows at the first read."""
+    return GrpcTransport(open_channel(url, access), access)
 
 
 class GrpcTransport:
     """One `StreamingRecognize` call on a channel of its own."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, access: Access = ANYBODY) -> None:
         self._channel = channel
         method: Any = channel.stream_stream(
             _METHOD,
             request_serializer=pb.ClientMessage.SerializeToString,
             response_deserializer=pb.ServerMessage.FromString,
         )
-        self._call: Any = method()
+        self._call: Any = method(metadata=tuple(access.headers.items()))
 
     async def write(self, message: ClientMessage) -> None:
         """Send one message, waiting for room; drops it if the server has ended the stream."""
@@ -52,7 +72,7 @@ class GrpcTransport:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise _translate(error) from None
+            raise translate(error) from None
         if message is _EOF:
             raise ConnectionError("server closed the stream before done")
         return protobuf.decode_server(message)
@@ -63,14 +83,14 @@ class GrpcTransport:
         await self._channel.close(None)
 
 
-def _translate(error: grpc.aio.AioRpcError) -> Exception:
+def translate(error: grpc.aio.AioRpcError) -> Exception:
+    """Return the error of the stream that a failed call stands for, or a `ConnectionError`."""
     metadata: Any = error.trailing_metadata()
     trailers: dict[str, str] = dict(metadata or ())
     details = error.details() or ""
     if "streamer-error" in trailers:
         retry = trailers.get("retry-after-ms")
         return Failure.named(trailers["streamer-error"], details, int(retry) if retry else None).to_error()
-    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        # Refused below our code: the message exceeds what the server receives at all.
-        return MessageTooLarge(details.lower())
+    if error.code() in _BARE_CODES:
+        return _BARE_CODES[error.code()](details.lower())
     return ConnectionError(f"grpc call failed with {error.code().name.lower()}: {details}")

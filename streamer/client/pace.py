@@ -8,10 +8,9 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
+from streamer.client.formats import frame_bytes
 from streamer.client.stream import ClientStream
 from streamer.session.messages import Config, Result, ServerMessage
-
-_BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,10 @@ class _Pace:
 
 
 def _frames(pcm: bytes, config: Config, frame_ms: float) -> Iterator[_Frame]:
-    sample_bytes = _BYTES_PER_SAMPLE[config.encoding] * config.channels
-    frame_bytes = max(1, round(config.sample_rate * frame_ms / 1000)) * sample_bytes
-    for start in range(0, len(pcm), frame_bytes):
-        data = pcm[start : start + frame_bytes]
+    sample_bytes = frame_bytes(config)
+    size = max(1, round(config.sample_rate * frame_ms / 1000)) * sample_bytes
+    for start in range(0, len(pcm), size):
+        data = pcm[start : start + size]
         end_sample = (start + len(data)) // sample_bytes
         yield _Frame(data, end_sample, end_sample / config.sample_rate)
 

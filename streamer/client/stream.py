@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from streamer.client import grpc, websocket
+from streamer.client.access import ANYBODY, Access, Tls
+from streamer.client.reconnect import Reconnect, Timing
+from streamer.client.resumed import ResumedTransport, Transport, begin
 from streamer.errors import InvalidRequest
 from streamer.session.messages import (
     Audio,
     Cancel,
-    ClientMessage,
     Config,
     Done,
     End,
@@ -24,35 +25,73 @@ from streamer.session.messages import (
     Update,
 )
 
-
-class Transport(Protocol):
-    """A connection that carries messages."""
-
-    async def write(self, message: ClientMessage) -> None:
-        """Send one message, waiting for room; drops it if the server has ended the stream."""
-
-    async def read(self) -> ServerMessage:
-        """Return the next message; raises the error of the stream, or `ConnectionError`."""
-
-    async def close(self) -> None:
-        """Hang up."""
+SCHEMES = ("grpc", "grpcs", "ws", "wss")
 
 
 @asynccontextmanager
-async def connect(url: str, config: Config) -> AsyncIterator[ClientStream]:
-    """Open a stream at `grpc://host:port`, `ws://host:port` or `wss://host:port`, and hang up on leaving.
+async def connect(
+    url: str,
+    config: Config,
+    *,
+    resumable: bool = False,
+    reconnect: Reconnect = Reconnect(),  # noqa: B008 - frozen
+    api_key: str | None = None,
+    tls: Tls = Tls(),  # noqa: B008 - frozen
+) -> AsyncIterator[ClientStream]:
+    """Open a stream and hang up on leaving.
+
+    `url` is `grpc://host:port`, `ws://host:port`, or encrypted `grpcs://` and `wss://`. `resumable` lets the stream
+    outlive its connection, as `reconnect` says: results come as if it had never been lost, and between them the
+    warnings `disconnected` and `reconnected`. `api_key` is shown to the server, `tls` says which certificates to use.
 
     Raises the `StreamerError` with which the server refuses the stream, and `ConnectionError` if there is no server.
     """
-    transport = await _open(url)
+    access = Access(api_key, tls)
+    if resumable:
+        transport, ready = await _open_resumed((url, *reconnect.urls), config, reconnect, access)
+    else:
+        transport = await open_transport(url, access)
+        ready = await _ready_or_close(transport, config)
+    stream = ClientStream(transport, ready)
     try:
-        await transport.write(config)
-        ready = await transport.read()
-        if not isinstance(ready, Ready):
-            raise ConnectionError(f"expected ready first, got {type(ready).__name__.lower()}")
-        yield ClientStream(transport, ready)
+        yield stream
     finally:
+        await stream.close()
+
+
+async def open_transport(url: str, access: Access = ANYBODY) -> Transport:
+    """Open one connection; raises `InvalidRequest` for a URL of another scheme, `ConnectionError`."""
+    check_url(url)
+    if urlsplit(url).scheme in ("grpc", "grpcs"):
+        return await grpc.open_transport(url, access)
+    return await websocket.open_transport(url, access)
+
+
+def check_url(url: str) -> None:
+    """Raise `InvalidRequest` unless a stream can be opened at `url`."""
+    if urlsplit(url).scheme not in SCHEMES:
+        raise InvalidRequest(f"url: expected one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}, got {url!r}")
+
+
+async def _open_resumed(
+    urls: Sequence[str], config: Config, reconnect: Reconnect, access: Access
+) -> tuple[Transport, Ready]:
+    for url in urls:
+        check_url(url)
+
+    async def dial(attempt: int) -> Transport:
+        return await open_transport(urls[attempt % len(urls)], access)
+
+    transport = ResumedTransport(dial, config, reconnect, Timing())
+    return transport, await transport.open()
+
+
+async def _ready_or_close(transport: Transport, config: Config) -> Ready:
+    try:
+        return await begin(transport, config)
+    except BaseException:
         await transport.close()
+        raise
 
 
 class ClientStream:
@@ -90,6 +129,10 @@ class ClientStream:
         """No more audio: the last finals and `Done` follow."""
         await self._transport.write(End())
 
+    async def close(self) -> None:
+        """Hang up; leaving `connect` does it too."""
+        await self._transport.close()
+
     async def receive(self) -> ServerMessage | None:
         """Return the next message, None after `Done`; raises the error that ended the stream."""
         if self._done:
@@ -101,12 +144,3 @@ class ClientStream:
     async def __aiter__(self) -> AsyncIterator[ServerMessage]:
         while (message := await self.receive()) is not None:
             yield message
-
-
-async def _open(url: str) -> Transport:
-    scheme = urlsplit(url).scheme
-    if scheme == "grpc":
-        return await grpc.open_transport(url)
-    if scheme in ("ws", "wss"):
-        return await websocket.open_transport(url)
-    raise InvalidRequest(f"url: expected grpc://, ws:// or wss://, got {url!r}")

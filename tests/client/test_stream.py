@@ -8,7 +8,15 @@ import pytest
 from websockets.asyncio.server import serve
 
 from streamer.client import connect
-from streamer.errors import WIRE_CODES, BundleError, InvalidRequest, MessageTooLarge, ModelFault, Overloaded
+from streamer.errors import (
+    WIRE_CODES,
+    BundleError,
+    InvalidRequest,
+    MessageTooLarge,
+    ModelFault,
+    Overloaded,
+    QuotaExceeded,
+)
 from streamer.session.messages import (
     Audio,
     Cancel,
@@ -81,7 +89,7 @@ async def test_grpc_numbers_audio():
 async def test_refusals_come_back_as_their_class(transport, kind):
     """What the server raises is what `connect` raises, message and retry hint included."""
     host = FakeHost()
-    host.error = kind("it happened", 0.25) if kind is Overloaded else kind("it happened")
+    host.error = kind("it happened", 0.25) if kind in (Overloaded, QuotaExceeded) else kind("it happened")
     expected = ModelFault if kind is BundleError else kind
     async with serving(host) as addresses:
         with pytest.raises(expected, match=r"^it happened$") as raised:
@@ -181,7 +189,7 @@ async def test_a_connection_that_breaks_is_a_connection_error():
 @with_loop
 async def test_other_urls_are_refused(url):
     """The scheme names the transport."""
-    with pytest.raises(InvalidRequest, match=r"^url: expected grpc://, ws:// or wss://, got "):
+    with pytest.raises(InvalidRequest, match=r"^url: expected one of grpc://, grpcs://, ws://, wss://, got "):
         async with connect(url, CONFIG):
             pass
 
