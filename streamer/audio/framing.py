@@ -55,6 +55,13 @@ class Framer:
         """How many chunks `pop` can return now."""
         return max(0, (self.pushed - self.next_end) // self.hop_samples + 1)
 
+    def jump(self, start: int) -> None:
+        """Go on with the chunk that begins at sample `start` as if all samples before were pushed and done with."""
+        if start % self.hop_samples:
+            raise ValueError(f"expected a multiple of {self.hop_samples} samples, got {start}")
+        self._first = self._last = 0
+        self._start = start
+
     def push(self, samples: Array) -> None:
         """Append float32 samples `[n]`."""
         self._make_room(len(samples))

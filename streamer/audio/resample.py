@@ -72,6 +72,19 @@ class Resampler:
         self._reset()
         return tail
 
+    def first_input(self, output: int) -> int:
+        """Return the first input sample that output sample `output` and those after it need."""
+        return output if self._up == self._down else max(0, self._base(output) - self._bank.half + 1)
+
+    def jump(self, output: int) -> int:
+        """Go on with output sample `output` as if all input before was pushed; returns the next input sample."""
+        first = self.first_input(output)
+        self._received, self._produced = first, output
+        # What lies before the first sample is silence.
+        missing = 0 if self._up == self._down else first - (self._base(output) - self._bank.half + 1)
+        self._input = np.zeros(missing, np.float32)
+        return first
+
     def state(self) -> dict[str, Any]:
         """Return the counters and the input still needed, as JSON-compatible data."""
         return {"received": self._received, "produced": self._produced, "input": to_text(self._input)}
