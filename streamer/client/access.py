@@ -42,8 +42,13 @@ class Access:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of a request, names in lower case as gRPC wants them."""
-        return {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
+        """The headers of an HTTP request."""
+        return dict(self.metadata)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of a gRPC call."""
+        return () if self.api_key is None else (("authorization", f"Bearer {self.api_key}"),)
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return the context of HTTP and WebSocket connections; raises `InvalidRequest` for files that do not load."""

@@ -56,7 +56,7 @@ class GrpcTransport:
             request_serializer=pb.ClientMessage.SerializeToString,
             response_deserializer=pb.ServerMessage.FromString,
         )
-        self._call: Any = method(metadata=tuple(access.headers.items()))
+        self._call: Any = method(metadata=access.metadata)
 
     async def write(self, message: ClientMessage) -> None:
         """Send one message, waiting for room; drops it if the server has ended the stream."""

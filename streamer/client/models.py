@@ -1,0 +1,69 @@
+"""The models of a server, over either transport."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+
+from streamer.client import grpc as over_grpc
+from streamer.client import http
+from streamer.client.access import Access
+from streamer.client.stream import check_url
+from streamer.v1 import speech_pb2 as pb
+
+_METHOD = "/streamer.v1.Models/ListModels"
+_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that a server serves. `chunk_ms` is its step, `delay_ms` its algorithmic delay at its `sample_rate`."""
+
+    name: str
+    version: str
+    task: str
+    description: str
+    languages: tuple[str, ...]
+    sample_rate: int
+    chunk_ms: float
+    delay_ms: float
+    is_default: bool
+
+    @property
+    def key(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+async def list_models(url: str, access: Access) -> tuple[Model, ...]:
+    """Return what is served at `url`; raises `ConnectionError`, and `Unauthenticated` if a key is missing."""
+    check_url(url)
+    if urlsplit(url).scheme in ("grpc", "grpcs"):
+        return await _over_grpc(url, access)
+    plain = await asyncio.to_thread(http.get_json, url, "/v1/models", access)
+    return tuple(_model(values) for values in plain["models"])
+
+
+async def _over_grpc(url: str, access: Access) -> tuple[Model, ...]:
+    async with over_grpc.open_channel(url, access) as channel:
+        method: Any = channel.unary_unary(
+            _METHOD,
+            request_serializer=pb.ListModelsRequest.SerializeToString,
+            response_deserializer=pb.ListModelsResponse.FromString,
+        )
+        try:
+            response = await method(pb.ListModelsRequest(), metadata=access.metadata, timeout=_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise over_grpc.translate(error) from None
+    names = [field.name for field in fields(Model)]
+    return tuple(_model({name: getattr(model, name) for name in names}) for model in response.models)
+
+
+def _model(values: dict[str, Any]) -> Model:
+    # A server may tell more than this client knows.
+    known = {field.name: values[field.name] for field in fields(Model)}
+    return Model(**{**known, "languages": tuple(known["languages"])})

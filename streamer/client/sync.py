@@ -1,0 +1,149 @@
+"""The client for programs without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from streamer.client.access import Access, Tls
+from streamer.client.background import Background
+from streamer.client.feeder import Feeder
+from streamer.client.files import AudioSource, transcribe
+from streamer.client.formats import BYTES_PER_SAMPLE
+from streamer.client.microphone import Microphone
+from streamer.client.models import Model, list_models
+from streamer.client.reconnect import Reconnect
+from streamer.client.stream import check_url, connect
+from streamer.session.messages import Config, Result
+from streamer.transcripts.transcript import Transcript
+
+
+class Client:
+    """A server at `url`, for any number of files and streams from any threads.
+
+    `url` is `ws://host:port` or `grpc://host:port`, encrypted `wss://` or `grpcs://`. Connections are opened when they
+    are needed. Audio that is raw outlives lost connections, as `reconnect` says. Close the client, or use it in a
+    `with` block, to hang up and end its thread.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        tls: Tls = Tls(),  # noqa: B008 - frozen
+        reconnect: Reconnect = Reconnect(),  # noqa: B008 - frozen
+    ) -> None:
+        check_url(url)
+        self._url = url
+        self._access = Access(api_key, tls)
+        self._reconnect = reconnect
+        self._background = Background("streamer-client")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up all streams and end the thread. Idempotent."""
+        self._background.close()
+
+    def models(self) -> tuple[Model, ...]:
+        """Return what the server serves."""
+        return self._background.run(list_models(self._url, self._access))
+
+    def transcribe(
+        self, audio: AudioSource, *, model: str = "", language: str = "", hotwords: Sequence[str] = ()
+    ) -> Transcript:
+        """Return the text of a whole file: a path, its bytes, or a file opened in binary mode.
+
+        See the function `transcribe` for formats and errors.
+        """
+        work = transcribe(
+            self._url,
+            audio,
+            model=model,
+            language=language,
+            hotwords=hotwords,
+            reconnect=self._reconnect,
+            api_key=self._access.api_key,
+            tls=self._access.tls,
+        )
+        return self._background.run(work)
+
+    def stream(self, chunks: Iterable[bytes], config: Config) -> Generator[Result, None, None]:
+        """Yield results while the audio in `chunks` is sent, in the format that `config` declares.
+
+        Chunks may be of any size, and may come as slowly as speech does: they are taken on a thread of their own. The
+        stream begins with the iteration. It ends well after the last chunk and its last words; closing the generator,
+        or an exception, hangs up. Raises what the server ends the stream with, `ConnectionError`, and what `chunks`
+        raises.
+        """
+        run = self._background.run
+        connection = AsyncExitStack()
+        feeder: Feeder | None = None
+        try:
+            is_raw = config.encoding in BYTES_PER_SAMPLE
+            opening = connect(
+                self._url,
+                config,
+                resumable=is_raw,
+                reconnect=self._reconnect,
+                api_key=self._access.api_key,
+                tls=self._access.tls,
+            )
+            stream = run(connection.enter_async_context(opening))
+            feeder = Feeder(chunks, config, stream, self._background)
+            while (message := run(feeder.receive())) is not None:
+                if isinstance(message, Result):
+                    yield message
+        finally:
+            if feeder is not None:
+                feeder.stop()
+            self._hang_up(connection)
+
+    def microphone(
+        self,
+        *,
+        sample_rate: int = 16_000,
+        device: int | str | None = None,
+        duration_s: float | None = None,
+        model: str = "",
+        language: str = "",
+        interim_results: bool = True,
+        source: Microphone | None = None,
+    ) -> Generator[Result, None, None]:
+        """Yield results while speaking, until the generator is closed, `duration_s` is over or `source` is stopped.
+
+        Needs the extra `microphone`. `source` is a `Microphone` made before, to stop it from elsewhere.
+        """
+        microphone = source or Microphone(sample_rate, device, duration_s=duration_s)
+        config = Config(
+            microphone.encoding,
+            microphone.sample_rate,
+            1,
+            model=model,
+            language=language,
+            interim_results=interim_results,
+        )
+        return self._record(microphone, config)
+
+    def _record(self, microphone: Microphone, config: Config) -> Generator[Result, None, None]:
+        try:
+            yield from self.stream(microphone, config)
+        finally:
+            microphone.stop()
+
+    def _hang_up(self, connection: AsyncExitStack) -> None:
+        try:
+            self._background.run(connection.aclose())
+        except (RuntimeError, asyncio.CancelledError):
+            # The client was closed before, and hung up then.
+            return
