@@ -1,0 +1,165 @@
+"""When each refusal happens, in words: the one column of docs/refusals.md that the source does not hold.
+
+The first rule that fits a refusal says its condition. A refusal without a rule, and a rule without a refusal, fail
+`tests/test_refusals.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tests.refusals.source import Refusal
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is refused in modules like `where` (of class `kind`, with messages like `message`), in words.
+
+    A condition of None keeps it out of the table: it happens before anything is served, or never reaches a client.
+    """
+
+    condition: str | None
+    where: str = "*"
+    message: str = "*"
+    kind: str = "*"
+
+    def fits(self, refusal: Refusal) -> bool:
+        return (
+            fnmatchcase(refusal.module, self.where)
+            and fnmatchcase(refusal.message, self.message.replace("[", "[[]"))
+            and fnmatchcase(refusal.kind, self.kind)
+        )
+
+
+AT_START = (
+    Rule(None, message="setting *"),
+    Rule(None, message="*keys file *"),
+    Rule(None, "gateway/tls.py"),
+    Rule(None, "host/tracing.py"),
+    Rule(None, "engine/runner.py", kind="InvalidRequest"),
+)
+
+ACCESS = (
+    Rule("no credential where keys are set", "gateway/access.py", "expected an API key, got none"),
+    Rule("a ticket where only a key will do", "gateway/access.py", "expected an API key, got a ticket"),
+    Rule("a credential that is no key of this server", "gateway/access.py", "unknown API key"),
+    Rule("a key after its end", "gateway/access.py", "API key has expired"),
+    Rule("a forged ticket, or one of a key that is gone", message="ticket is not valid"),
+    Rule("a ticket after its end", message="ticket has expired"),
+    Rule("a ticket for the second time", message="ticket was used before"),
+    Rule("a command of operators with an ordinary key", message="expected a key with admin rights"),
+    Rule("a browser shows a page of another site", message="pages of * may not use this server"),
+    Rule("a key has all its streams open", message="expected at most * open streams at a time, *"),
+    Rule("a key exceeds its streams, requests or seconds of audio per minute", "host/quotas.py", "* per minute, *"),
+)
+
+MESSAGES = (
+    Rule("audio, a control or an end before the config", message="expected config first, *"),
+    Rule("a second config", message="expected one config, *"),
+    Rule("a message after `End` or `Cancel`", message="expected no message after *"),
+    Rule("a message that is sent while the config is answered", message="expected no message before *"),
+    Rule("a message that is none", message="unknown message *"),
+    Rule("WebSocket text or gRPC bytes that are no message", "wire/json.py", "message: *"),
+    Rule("audio numbered over WebSocket, where frames are bare", "wire/json.py", "audio.first_sample: *"),
+    Rule("bytes that are no message, or a message without content", "wire/protobuf.py", "message: *"),
+    Rule("a control without content", "wire/protobuf.py", "control: *"),
+    Rule("a field that is missing, of a wrong type, or no finite number", "wire/*", "…: *"),
+    Rule("a field that is missing, of a wrong type, or no finite number", "wire/*", "….…: *"),
+    Rule("an enumeration outside of its values", "wire/protobuf.py", "config.*"),
+    Rule("a finalize id that is too long", message="expected a finalize id *"),
+    Rule("more controls than may wait", message="expected at most * controls *"),
+    Rule("audio that does not begin where it should", message="expected first_sample *"),
+    Rule("audio numbered where samples cannot be counted", message="expected no first_sample *"),
+)
+
+CONFIGS = (
+    Rule("an encoding that there is not", message="expected encoding *"),
+    Rule("a number of channels that cannot be taken", "audio/encodings.py", "expected …, got …"),
+    Rule("a sample rate that cannot be taken", message="*sample rate from * to * Hz*"),
+    Rule("Opus declared at another rate than it decodes to", message="expected a sample rate of * opus *"),
+    Rule("PCM of an encoding that there is not", "audio/pcm.py", "expected one of *"),
+    Rule("a task or a mode that there is not", "session/limits.py", "expected task *"),
+    Rule("a task or a mode that there is not", "session/limits.py", "expected mode *"),
+    Rule("a stream that can be resumed in an encoding that cannot", message="* that can be resumed, *"),
+    Rule("no model for the task", message="no model for task *"),
+    Rule("voice activity where no such model is served", message="vad.events and vad.gate need *"),
+    Rule("a model that is not served", message="unknown model *"),
+    Rule("a language that the model does not speak", message="model * speaks *"),
+    Rule("a model for another task", "tasks/registry.py", "expected a model for *"),
+    Rule("options that the model has no use for", "tasks/registry.py", "model *"),
+    Rule("decoding options out of range", "tasks/decoding.py"),
+    Rule("a hotword that the model cannot spell", "tasks/hotwords.py"),
+    Rule("endpointing out of range", "tasks/endpoint.py"),
+    Rule("voice activity options out of range", "tasks/detection.py"),
+)
+
+AUDIO = (
+    Rule("a frame that ends within a sample", "audio/pcm.py", "audio frame of * multiple *"),
+    Rule("a float that is not finite or beyond full scale", message="sample * expected a float *"),
+    Rule("a FLAC stream that is damaged, or not what the config declared", "audio/flac*.py"),
+    Rule("an Ogg Opus stream that is damaged, or not what the config declared", "audio/opus.py"),
+    Rule("an Ogg Opus stream that is damaged, or not what the config declared", "audio/ogg.py"),
+    Rule("a coded stream that ends too early", "session/hearing.py", "… stream ended before *"),
+    Rule("a frame with too many bytes", message="audio frame of * bytes exceeds *"),
+    Rule("a frame with too much audio", message="audio frame of * ms exceeds *"),
+    Rule("a coded frame that grows beyond the limit", message="audio frame decodes to more *"),
+    Rule("live audio faster than it is spoken", message="audio is * ahead of real time*"),
+    Rule("an upload that is longer than the limit", "audio/files.py", kind="MessageTooLarge"),
+    Rule("an upload that takes too long to decode", "audio/files.py", kind="StreamTimeout"),
+    Rule("an upload that is damaged, or no audio that can be decoded", "audio/*"),
+)
+
+ENDS = (
+    Rule("no slot is free", "engine/*", "all *slots of *"),
+    Rule("too many connections that have sent no config", "host/host.py", "* have sent no config yet, *"),
+    Rule("connecting, or waiting for a slot, while the server drains", "host/host.py", "server is shutting down*"),
+    Rule("a stream that outlives the drain", "host/host.py", "server shut down*"),
+    Rule("a stream that is open when the server stops", "host/host.py", "server stopped"),
+    Rule("no config after connecting", message="no config within *"),
+    Rule("silence on the wire", "session/timers.py", "no message within *"),
+    Rule("a stream that is as long as it may be", message="stream reached its maximal length *"),
+    Rule("a client that does not read", kind="SlowReader"),
+    Rule("a bundle that is asked for and is not loaded", "engine/engine.py", kind="UnknownBundle"),
+)
+
+# What the server got wrong; clients can do nothing but try again. One row each, whatever the message is.
+FAULTS = (
+    Rule("a model that raises, or returns what its manifest does not allow; a bug", kind="ModelFault"),
+    Rule("a bundle that is damaged", kind="BundleError"),
+)
+
+RESUME = (
+    Rule("a resume that does not continue what was sent", "session/resuming.py"),
+    Rule("a snapshot of another version of the server", "session/session.py", "expected a snapshot *"),
+)
+
+WYOMING = (
+    Rule("a Wyoming event that is malformed", "gateway/wyoming/events.py", kind="InvalidRequest"),
+    Rule("a Wyoming event that is too long", "gateway/wyoming/events.py", kind="MessageTooLarge"),
+    Rule("a Wyoming request with options that are not served", "gateway/wyoming/requests.py"),
+    Rule("no Wyoming event between two streams", "gateway/wyoming/server.py", kind="StreamTimeout"),
+    Rule("Wyoming events out of order, or for another service", "gateway/wyoming/server.py"),
+)
+
+COMMANDS = (
+    Rule("a command of operators with a body that is none", "gateway/commands.py"),
+    Rule("a model that cannot be loaded beside what is served", "host/catalogue.py"),
+    Rule("a model that cannot be loaded beside what is served", "host/rollout.py"),
+)
+
+OPENAI = (
+    Rule("an upload that exceeds its limit of bytes", "gateway/openai/form.py", kind="MessageTooLarge"),
+    Rule("an upload that stalls", "gateway/openai/form.py", kind="StreamTimeout"),
+    Rule("too many uploads at a time", "gateway/openai/transcriptions.py", kind="Overloaded"),
+    Rule("a request that is no form", "gateway/openai/form.py"),
+    Rule("no Realtime event for too long", "gateway/openai/realtime.py", kind="StreamTimeout"),
+    Rule("Realtime audio that exceeds its limit of bytes", "gateway/openai/realtime_events.py", kind="MessageTooLarge"),
+    Rule("a Realtime event that is malformed", "gateway/openai/realtime_events.py"),
+    Rule("a Realtime session that no model can serve", "gateway/openai/realtime_session.py", kind="UnknownBundle"),
+    Rule("a Realtime session with settings that are not served", "gateway/openai/realtime_*.py"),
+    Rule("a Realtime session with settings that are not served", "gateway/openai/turns.py"),
+    Rule("a parameter of OpenAI's API that is not served, by its name", "gateway/openai/*", kind="InvalidRequest"),
+)
+
+RULES = (*AT_START, *ACCESS, *MESSAGES, *CONFIGS, *AUDIO, *ENDS, *FAULTS, *RESUME, *WYOMING, *COMMANDS, *OPENAI)
