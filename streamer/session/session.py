@@ -7,22 +7,17 @@ the messages.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from enum import Enum
 from typing import Any
 
-from streamer.audio.pcm import decode
 from streamer.errors import InvalidRequest, StreamerError, StreamTimeout
+from streamer.session.answers import Answers
+from streamer.session.controls import Control, Controls
+from streamer.session.hearing import Hearing, longest_ms
 from streamer.session.intake import Intake
-from streamer.session.limits import (
-    SessionSettings,
-    check_config,
-    check_control,
-    check_frame,
-    check_pace,
-)
+from streamer.session.limits import SessionSettings, check_config, check_control, check_snapshot
 from streamer.session.messages import (
     Audio,
     Cancel,
@@ -35,12 +30,13 @@ from streamer.session.messages import (
     Flow,
     KeepAlive,
     Ready,
-    Result,
     ServerMessage,
     Update,
-    Word,
 )
-from streamer.tasks.base import Task, TaskStep, Transcript, WordSpan
+from streamer.session.resume_point import ResumePoint, Resumption
+from streamer.session.resuming import Resuming
+from streamer.session.timers import Timers
+from streamer.tasks.base import Finding, Task, TaskStep
 from streamer.tasks.decoding import Decoding
 from streamer.tasks.detection import Vad
 from streamer.tasks.endpoint import Endpointing
@@ -48,7 +44,7 @@ from streamer.work import Tensors
 
 __all__ = ["Session", "SessionSettings", "SessionState"]
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 
 
 class SessionState(Enum):
@@ -58,15 +54,6 @@ class SessionState(Enum):
     OPEN = "open"
     FLUSHING = "flushing"
     CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class _Control:
-    """A control that acts once all chunks up to `position` are done with. `received` counts the wire samples before."""
-
-    message: Finalize | Update | End
-    position: int
-    received: int
 
 
 class Session:
@@ -82,21 +69,17 @@ class Session:
         self._state = SessionState.OPENING
         self._error: StreamerError | None = None
         self._config: Config | None = None
-        # Set by `open`.
+        # Set by `open`; the last one only for resumable streams.
         self._task: Task | None = None
         self._intake: Intake | None = None
+        self._hearing: Hearing | None = None
+        self._resuming: Resuming | None = None
         self._model = ""
-        self._opened_at = 0.0
         # Whether a step is out; its chunk stays in the intake until it is complete.
         self._step_is_out = False
-        self._controls: deque[_Control] = deque()
-        self._messages: list[ServerMessage] = []
-        self._segments = 0
-        # The latest `now`; when the stream last did something, None before it did; what `Flow` last said, and when.
-        self._now = 0.0
-        self._active_at: float | None = None
-        self._flow_at = 0.0
-        self._flow_said = (0, 0)
+        self._controls = Controls()
+        self._answers = Answers()
+        self._timers = Timers(settings)
         self._lag_s = 0.0
 
     @property
@@ -130,12 +113,21 @@ class Session:
         """From the arrival of the last sample that the last step needed to its result."""
         return self._lag_s
 
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether steps only bring the model of a resumed stream up to the point where the stream was left."""
+        return self._resuming is not None and self._resuming.warm_up is not None
+
+    def longest_ms(self, audio: Audio) -> float:
+        """How much audio a message may hold, before it is decoded. May be called from any thread."""
+        return 0.0 if self._config is None else longest_ms(audio, self._config, self._settings)
+
     def receive(self, message: ClientMessage, now: float) -> None:
         """Take a message that arrived at `now`.
 
         Raises `InvalidRequest`, `MessageTooLarge` or `TooFast`, and closes, when the protocol does not allow it.
         """
-        self._note_activity(now)
+        self._timers.note(now, is_activity=True)
         try:
             self._check_order(message)
             self._dispatch(message, now)
@@ -143,26 +135,31 @@ class Session:
             self.fail(error)
             raise
 
-    def open(self, task: Task, model: str, now: float) -> None:
-        """Start the stream, which the host has admitted, with a fresh `task` of `model`; says `Ready`."""
+    def open(self, task: Task, model: str, now: float, *, resumption: Resumption | None = None) -> None:
+        """Start the stream, which the host has admitted, with a fresh `task` of `model`; says `Ready`.
+
+        `resumption` is there for a resumable stream, and says where to go on if it was resumed.
+        """
         if self._state is not SessionState.OPENING or self._config is None:
             raise RuntimeError(f"a session is opened once, after its config, this one is {self._state.value}")
-        self._note_activity(now)
         self._bind(task, model)
-        self._opened_at = self._flow_at = now
+        self._timers.open(now, resumption.age_s if resumption else 0.0)
         self._state = SessionState.OPEN
-        self._messages.append(self._ready(task))
+        if resumption is not None:
+            self._go_on(resumption)
+        self._answers.put(self._ready())
 
     def next_step(self, now: float) -> TaskStep | None:
         """Return the next step to run, None while one is out or audio is missing."""
-        self._now = now
+        self._timers.note(now)
         if self.closed or self._step_is_out or self._task is None or self._intake is None:
             return None
         chunk = self._intake.peek()
         if chunk is None:
             return None
         self._step_is_out = True
-        return self._task.step(chunk)
+        warm_up = self._resuming.warm_up if self._resuming else None
+        return self._task.step(chunk) if warm_up is None else warm_up.step(chunk)
 
     def deadline(self) -> float:
         """When the step that is out, or next, should be complete: one hop after its last sample arrived.
@@ -180,19 +177,17 @@ class Session:
         """
         if self.closed:
             return
-        task, intake = self._opened()
+        _, intake = self._opened()
         if not self._step_is_out or intake.complete_at is None:
             raise RuntimeError("no step is out")
-        self._note_activity(now)
+        self._timers.note(now, is_activity=True)
         self._lag_s = now - intake.complete_at
-        try:
-            transcripts = task.complete(outputs, intake.is_padded, self._opened_config().interim_results)
-        except StreamerError as error:
-            self.fail(error)
-            raise
+        findings = self._findings(outputs)
         self._step_is_out = False
         intake.advance()
-        self._say(transcripts)
+        if self._resuming is not None:
+            self._resuming.advance(intake.start)
+        self._answers.say(findings, intake)
         self._act_on_controls()
         self._flow(now)
 
@@ -207,11 +202,12 @@ class Session:
 
         Raises `StreamTimeout`, and closes, when a limit is reached.
         """
-        self._now = now
+        self._timers.note(now)
         if self.closed:
             return
+        is_waiting = self._step_is_out or (self._intake is not None and self._intake.complete_at is not None)
         try:
-            self._check_times(now)
+            self._timers.check(now, is_waiting, self._state is SessionState.OPEN)
         except StreamTimeout as error:
             self.fail(error)
             raise
@@ -219,33 +215,60 @@ class Session:
 
     def take_messages(self) -> list[ServerMessage]:
         """Return what is to be sent, in order, and forget it."""
-        messages, self._messages = self._messages, []
-        return messages
+        return self._answers.take()
+
+    def resume_point(self, now: float) -> ResumePoint | None:
+        """Return where the stream could be taken up again, if it is time for a point and there can be one.
+
+        The model's state at the point is the one that it has now.
+        """
+        resuming = self._resuming
+        if self.closed or self._step_is_out or resuming is None or resuming.warm_up is not None:
+            return None
+        task, intake = self._opened()
+        if (
+            resuming.memory_samples is None
+            or intake.start == resuming.point.position
+            or not self._timers.take_point(now)
+        ):
+            return None
+        replay = intake.replay(resuming.memory_samples)
+        if replay is None:
+            return None
+        counts = (self._answers.segments, self._controls.acted, self._answers.said)
+        return ResumePoint(intake.start, intake.processed, replay, *counts, task.state())
+
+    def keep_token(self, token: str, point: ResumePoint, now: float) -> None:
+        """Tell the client the `token` of `point`, the last one that `resume_point` returned."""
+        if self._resuming is not None and not self.closed:
+            self._resuming.keep(token, point)
+            flow = self._flow_message()
+            self._timers.flow_said(now, (flow.received_sample, flow.processed_sample))
+            acked = point.replay.wire_sample
+            self._answers.put_last(replace(flow, acked_sample=acked, acked_controls=point.controls, resume_token=token))
 
     def snapshot(self) -> dict[str, Any]:
         """Return the stream as JSON-compatible data. Only an open or flushing session has one.
 
         A step that is out is not part of it: the restored session asks for the same step again, so it belongs with
-        model states from before that step. Messages not yet taken are not part of it either: take them first.
+        model states from before that step. Messages not yet taken are not part of it either: take them first. Nor is
+        what makes a stream resumable: see `go_on`.
         """
         if self.closed:
             raise RuntimeError("a closed session has no snapshot")
         task, intake = self._opened()
+        check_snapshot(self._opened_config())
         return {
             "version": SNAPSHOT_VERSION,
             "session_id": self.session_id,
             "config": asdict(self._opened_config()),
             "model": self._model,
             "state": self._state.value,
-            "segments": self._segments,
-            "controls": [_control_state(control) for control in self._controls],
+            "answers": self._answers.state(),
+            "controls": self._controls.state(),
             "task": task.state(),
             "intake": intake.state(),
-            "now": self._now,
-            "opened_at": self._opened_at,
-            "active_at": self._active_at,
-            "flow_at": self._flow_at,
-            "flow_said": list(self._flow_said),
+            "timers": self._timers.state(),
             "lag_s": self._lag_s,
         }
 
@@ -263,24 +286,48 @@ class Session:
         session._restore(snapshot, now)
         return session
 
+    def take_up(self, resumption: Resumption, now: float) -> bool:
+        """Make a restored stream resumable again, for a client that has what its token and `next_segment` say.
+
+        Says `Ready`, for audio and controls after the snapshot, and what the client lacks; returns False, and says
+        nothing, if that is not known any more.
+        """
+        point = resumption.point
+        _, intake = self._opened()
+        is_behind = point.position > intake.start or resumption.next_segment > self._answers.segments
+        if is_behind or not self._answers.can_repeat(point.said):
+            return False
+        self._resuming = Resuming(resumption, is_warm=True)
+        self._timers.open(now, resumption.age_s)
+        self._answers.put(self._ready())
+        self._answers.repeat(point.said, resumption.next_segment)
+        return True
+
     def _restore(self, snapshot: dict[str, Any], now: float) -> None:
         task, intake = self._opened()
-        later_s = now - snapshot["now"]
+        later_s = self._timers.restore(snapshot["timers"], now)
         task.restore(snapshot["task"])
         intake.restore(snapshot["intake"], later_s)
         self._state = SessionState(snapshot["state"])
-        self._segments = snapshot["segments"]
-        self._controls = deque(_restored_control(control) for control in snapshot["controls"])
-        self._now = now
-        self._opened_at = snapshot["opened_at"] + later_s
-        self._active_at = snapshot["active_at"] + later_s
-        self._flow_at = snapshot["flow_at"] + later_s
-        self._flow_said = tuple(snapshot["flow_said"])
+        self._answers.restore(snapshot["answers"])
+        self._controls.restore(snapshot["controls"])
         self._lag_s = snapshot["lag_s"]
 
     def _bind(self, task: Task, model: str) -> None:
         self._task, self._model = task, model
-        self._intake = Intake(self._opened_config().sample_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
+        config = self._opened_config()
+        self._intake = Intake(config.sample_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
+        self._hearing = Hearing(config, self._settings)
+
+    def _go_on(self, resumption: Resumption) -> None:
+        """Set everything to what it was at the point, but the model, which the warm-up brings there."""
+        task, intake = self._opened()
+        point = resumption.point
+        self._resuming = Resuming(resumption)
+        task.restore(dict(point.task))
+        intake.go_on(point.replay)
+        self._controls.skip(point.controls)
+        self._answers.go_on(point.segments, resumption.next_segment, point.said)
 
     def _opened(self) -> tuple[Task, Intake]:
         if self._task is None or self._intake is None:
@@ -292,8 +339,8 @@ class Session:
             raise RuntimeError("the session has no config yet")
         return self._config
 
-    def _ready(self, task: Task) -> Ready:
-        _, intake = self._opened()
+    def _ready(self) -> Ready:
+        task, intake = self._opened()
         wire_rate = self._opened_config().sample_rate
         to_ms = 1000 / task.sample_rate
         return Ready(
@@ -304,6 +351,9 @@ class Session:
             chunk_ms=task.hop_samples * to_ms,
             delay_ms=task.delay_samples * to_ms + 1000 * intake.hold_back_samples / wire_rate,
             limits=self._settings.limits(),
+            next_sample=intake.received,
+            next_control=self._controls.received,
+            resume_token=self._resuming.token if self._resuming else None,
         )
 
     def _check_order(self, message: ClientMessage) -> None:
@@ -340,61 +390,63 @@ class Session:
 
     def _take_audio(self, message: Audio, now: float) -> None:
         _, intake = self._opened()
-        config = self._opened_config()
-        samples = check_frame(message, config, intake.received, self._settings)
-        check_pace(intake.received + samples, config, now - self._opened_at, self._settings)
-        intake.take(decode(message.data, config.encoding, intake.received), now)
+        assert self._hearing is not None
+        intake.take(self._hearing.take(message, intake.received, self._timers.age_s(now)), now)
+
+    def _settle(self, message: Finalize | End, now: float) -> None:
+        """Take in what a decoder still holds back, and tell of audio that was cut off."""
+        _, intake = self._opened()
+        assert self._hearing is not None
+        intake.take(self._hearing.settle(intake.received, self._timers.age_s(now)), now)
+        warning = self._hearing.truncation() if isinstance(message, End) else None
+        if warning is not None:
+            self._answers.put(warning)
 
     def _take_control(self, message: Finalize | Update | End, now: float) -> None:
         task, intake = self._opened()
         check_control(message, len(self._controls))
-        is_update = isinstance(message, Update)
-        position = intake.position if is_update else intake.flush(task.flush_samples, now)
+        if self._resuming is not None:
+            self._resuming.check_control(message, intake.received)
+        if isinstance(message, Update):
+            position = intake.position
+        else:
+            self._settle(message, now)
+            position = intake.flush(task.flush_samples, now)
         if isinstance(message, End):
             self._state = SessionState.FLUSHING
-        self._controls.append(_Control(message, position, intake.received))
+        self._controls.add(Control(message, position, intake.received))
         self._act_on_controls()
 
     def _act_on_controls(self) -> None:
         """Act on the controls whose audio is done with. None that came after a chunk was complete acts before it."""
         task, intake = self._opened()
-        while self._controls and not self.closed and intake.next_end > self._controls[0].position:
-            control = self._controls.popleft()
+        while not self.closed and not self.is_warming_up and (control := self._controls.next_due(intake.next_end)):
             match control.message:
                 case Update(endpointing):
                     task.update(endpointing)
                 case Finalize(id):
-                    self._say(task.finish_segment())
-                    intake.forget(control.position)
-                    self._messages.append(Finalized(id, control.received))
+                    self._answers.say(task.finish_segment(), intake)
+                    resuming = self._resuming
+                    intake.forget(resuming.keeps_from(control.position, intake) if resuming else control.position)
+                    self._answers.put(Finalized(id, control.received))
                 case End():
-                    self._say(task.finish_segment())
+                    self._answers.say(task.finish_segment(), intake)
                     self._finish(cancelled=False)
 
-    def _say(self, transcripts: Iterable[Transcript]) -> None:
-        for transcript in transcripts:
-            self._segments += transcript.is_final
-            self._messages.append(self._result(transcript))
-
-    def _result(self, transcript: Transcript) -> Result:
-        _, intake = self._opened()
-        return Result(
-            segment_id=transcript.segment_id,
-            revision=transcript.revision,
-            text=transcript.text,
-            stable_chars=transcript.stable_chars,
-            is_final=transcript.is_final,
-            end_of_turn=transcript.end_of_turn,
-            start_sample=intake.to_wire(transcript.start_sample),
-            end_sample=intake.to_wire(transcript.end_sample),
-            confidence=transcript.confidence,
-            words=tuple(_word(span, intake) for span in transcript.words),
-            alternatives=transcript.alternatives,
-        )
+    def _findings(self, outputs: Tensors) -> Sequence[Finding]:
+        """What a step found; a step of the warm-up finds what is known."""
+        if self.is_warming_up:
+            return ()
+        task, intake = self._opened()
+        try:
+            return task.complete(outputs, intake.is_padded, self._opened_config().interim_results)
+        except StreamerError as error:
+            self.fail(error)
+            raise
 
     def _finish(self, cancelled: bool) -> None:
         received = self._intake.received if self._intake else 0
-        self._messages.append(Done(received, self._segments, cancelled))
+        self._answers.put(Done(received, self._answers.segments, cancelled))
         self._close()
 
     def _close(self) -> None:
@@ -402,58 +454,21 @@ class Session:
         self._step_is_out = False
         self._controls.clear()
         # Nothing is pending any more; the audio need not stay in memory until the host forgets the stream.
-        self._task = self._intake = None
-
-    def _check_times(self, now: float) -> None:
-        if self._active_at is None:
-            self._active_at = now
-        idle_limit_s = self._settings.idle_timeout_ms / 1000
-        is_waiting = self._step_is_out or (self._intake is not None and self._intake.complete_at is not None)
-        if not is_waiting and now - self._active_at > idle_limit_s:
-            raise StreamTimeout(f"no message within {idle_limit_s:g} s")
-        limit_ms = self._settings.max_session_ms
-        if self._state is SessionState.OPEN and limit_ms is not None and now - self._opened_at > limit_ms / 1000:
-            raise StreamTimeout(f"stream reached its maximal length of {limit_ms / 1000:g} s")
+        self._task = self._intake = self._hearing = self._resuming = None
 
     def _flow(self, now: float) -> None:
         """Say where the server is, if that has changed and it was not said lately."""
         intake = self._intake
-        if intake is None or now - self._flow_at < self._settings.flow_interval_ms / 1000:
-            return
-        if self._flow_said == (intake.received, intake.processed):
-            return
-        self._flow_at = now
-        self._flow_said = (intake.received, intake.processed)
+        if intake is not None and self._timers.take_flow(now, (intake.received, intake.processed)):
+            self._answers.put(self._flow_message())
+
+    def _flow_message(self) -> Flow:
+        _, intake = self._opened()
         buffered_ms = 1000 * self.buffered_samples / self._opened_config().sample_rate
-        self._messages.append(Flow(intake.received, intake.processed, buffered_ms, 1000 * self._lag_s))
-
-    def _note_activity(self, now: float) -> None:
-        self._now = self._active_at = now
-
-
-def _word(span: WordSpan, intake: Intake) -> Word:
-    return Word(span.word, intake.to_wire(span.start_sample), intake.to_wire(span.end_sample), span.confidence)
+        return Flow(intake.received, intake.processed, buffered_ms, 1000 * self._lag_s)
 
 
 def _restored_config(state: dict[str, Any]) -> Config:
     """Return the config that was written down; a stream that goes on is not resumed a second time."""
     rules, decoding, vad = Endpointing(**state["endpointing"]), Decoding.of(state["decoding"]), Vad(**state["vad"])
     return Config(**{**state, "endpointing": rules, "decoding": decoding, "vad": vad, "resume": None})
-
-
-def _control_state(control: _Control) -> dict[str, Any]:
-    message = {"kind": type(control.message).__name__, **asdict(control.message)}
-    return {"message": message, "position": control.position, "received": control.received}
-
-
-def _restored_control(state: dict[str, Any]) -> _Control:
-    fields = dict(state["message"])
-    message: Finalize | Update | End
-    match fields.pop("kind"):
-        case "Finalize":
-            message = Finalize(**fields)
-        case "Update":
-            message = Update(Endpointing(**fields["endpointing"]))
-        case _:
-            message = End()
-    return _Control(message, state["position"], state["received"])

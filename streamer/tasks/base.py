@@ -50,6 +50,18 @@ class Transcript:
     alternatives: tuple[Alternative, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Speech begins or ends (`speech_start`, `speech_end`) at a model-rate sample of the stream."""
+
+    kind: str
+    sample: int
+
+
+Finding = Transcript | Activity
+"""What a task has to say."""
+
+
 class Task(Protocol):
     """The host loop of one stream. At most one step is out at a time; everything in it is plain data.
 
@@ -66,14 +78,20 @@ class Task(Protocol):
     def step(self, chunk: Array) -> TaskStep:
         """Turn the next chunk (float32 `[chunk_samples]`) into a step; asked again, it says the same."""
 
-    def complete(self, outputs: Tensors, is_padded: bool = False, interims: bool = True) -> Sequence[Transcript]:
+    def complete(self, outputs: Tensors, is_padded: bool = False, interims: bool = True) -> Sequence[Finding]:
         """Take the outputs of the step that is out; return what can be said now, finals only unless `interims`.
 
         `is_padded` says that the chunk ends in silence that the session made up, which no rule may take for a pause.
         Raises `ModelFault` for outputs that the manifest does not allow.
         """
 
-    def finish_segment(self) -> Sequence[Transcript]:
+    def skip(self, is_padded: bool = False, interims: bool = True) -> Sequence[Finding]:
+        """Take the next chunk, which no step was made of, for silence; returns what a step that heard nothing would.
+
+        The next step starts every state group anew, so that what it says depends on no audio before the gap.
+        """
+
+    def finish_segment(self) -> Sequence[Finding]:
         """Close the open segment: its final, if it has any words. Called once its audio is flushed."""
 
     def update(self, endpointing: Endpointing) -> None:

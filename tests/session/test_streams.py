@@ -288,7 +288,7 @@ def test_snapshot_versions(folder: Path) -> None:
     """A snapshot of another version is refused."""
     driver = run(folder, 16000, [])
     snapshot = {**driver.session.snapshot(), "version": 7}
-    with pytest.raises(StreamerError, match=r"^expected a snapshot of version 2, got 7$"):
+    with pytest.raises(StreamerError, match=r"^expected a snapshot of version 3, got 7$"):
         type(driver.session).restored(snapshot, QUIET, driver.task(), 0.0)
     driver.send(End())
     with pytest.raises(RuntimeError, match=r"^a closed session has no snapshot$"):
