@@ -7,11 +7,15 @@ import socket
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from streamer.gateway.tls import Certificates
 
 # Above the frame limit of a session, which answers with a clear error; what exceeds this too is cut off with 1009.
 MAX_MESSAGE_BYTES = 1 << 20
+# Protocols that promise more, by path: Realtime clients may send 15 MiB of audio at once, in base64.
+LARGER_MESSAGES = {"/v1/realtime": 21 << 20}
 _BACKLOG = 1024
 # The kernel closes a connection whose peer has taken nothing for so long, even if it still answers (tcp(7)).
 _PEER_TIMEOUT_MS = 30_000
@@ -59,12 +63,24 @@ class HttpServer:
             await asyncio.wait(running, timeout=timeout_s)
 
 
+class _WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Limits messages by the path that they are for.
+
+    This implementation reads on only when the app has taken what came: back-pressure reaches the client.
+    """
+
+    def handle_connect(self, event: Request) -> None:
+        limit = LARGER_MESSAGES.get(event.path.partition("?")[0], MAX_MESSAGE_BYTES)
+        # websockets 16 gave it another name.
+        setattr(self.conn, "max_size" if hasattr(self.conn, "max_size") else "max_message_size", limit)
+        super().handle_connect(event)
+
+
 def _config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="h11",
-        # This implementation reads on only when the app has taken what came: back-pressure reaches the client.
-        ws="websockets-sansio",
+        ws=_WebSocketProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         # A paused reader sees no pongs, so pings would cut off streams that wait for room. Sessions time out instead.

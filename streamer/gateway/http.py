@@ -1,8 +1,6 @@
-"""One ASGI app: health, readiness, metrics, the list of models, and the routes of every protocol over HTTP."""
+"""One ASGI app: health, readiness, metrics, and the routes of every protocol over HTTP."""
 
 from __future__ import annotations
-
-import dataclasses
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -13,12 +11,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from streamer.errors import StreamerError
-from streamer.gateway import tickets, websocket
+from streamer.gateway import openai, page, tickets, websocket
 from streamer.gateway.refusals import refuse
 from streamer.gateway.services import Services
 
 # Each has a function `routes(services)`; a protocol over HTTP or WebSocket is one more module here.
-_PROTOCOLS = (websocket, tickets)
+_PROTOCOLS = (websocket, tickets, openai, page)
 
 
 def create_app(services: Services) -> Starlette:
@@ -54,12 +52,7 @@ def _own_routes(services: Services) -> list[BaseRoute]:
             services.access.of_operator(request)
         return Response(host.metrics_text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
-    async def models(request: Request) -> Response:
-        services.access.of_request(request)
-        return JSONResponse({"models": [dataclasses.asdict(info) for info in host.models()]})
-
     return [
-        Route("/v1/models", models),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         *([] if services.settings.access.metrics == "admin_port" else [Route("/metrics", metrics)]),

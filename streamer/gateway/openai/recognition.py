@@ -1,0 +1,112 @@
+"""One uploaded file through the host: decoded ahead on a thread, recognised as a stream of mode `file`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from streamer.audio.files import UploadLimits, open_upload
+from streamer.errors import InvalidRequest
+from streamer.gateway.frames import pcm_frames
+from streamer.gateway.openai.errors import BadParameter
+from streamer.gateway.relay import Incoming, relay
+from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage
+
+if TYPE_CHECKING:
+    from streamer.config import SessionSection
+    from streamer.host import Stream
+
+ENCODING = "pcm_f32le"
+# Messages that whoever answers the client has not taken yet; the rest waits in the host, which has limits of its own.
+_UNREAD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What comes before the frames of a file: its format."""
+
+    sample_rate: int
+
+
+Sound = AsyncGenerator[Opened | Audio, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was sent; `channel` is the one to decode, None for the average of all."""
+
+    file: BinaryIO
+    name: str
+    channel: int | None = None
+
+    def decoded(self, limits: UploadLimits, session: SessionSection) -> Generator[Opened | Audio, None, None]:
+        """Open and decode the file, and close it: first its format, then frames. For a thread.
+
+        Raises `InvalidRequest` for what is not audio, is damaged or has no such channel, `MessageTooLarge` and
+        `StreamTimeout` above the limits.
+        """
+        with self.file, open_upload(self.file, self.name, limits) as audio:
+            if self.channel is not None and self.channel >= audio.channels:
+                raise BadParameter("channel", f"expected one of {audio.channels} channels, got {self.channel}")
+            yield Opened(audio.sample_rate)
+            if self.channel is None:
+                blocks = audio.blocks()
+            else:
+                blocks = (block[self.channel] for block in audio.channel_blocks())
+            for block in blocks:
+                yield from pcm_frames(block.astype("<f4").tobytes(), ENCODING, audio.sample_rate, session)
+
+
+class Recognition:
+    """A file on its way through a stream of the host; its messages are iterated over once. Close it in any case."""
+
+    def __init__(self, stream: Stream, config: Config, sound: Sound, write_timeout_s: float) -> None:
+        self._sound = sound
+        self._messages: asyncio.Queue[ServerMessage | Exception | None] = asyncio.Queue(_UNREAD)
+        self._running = asyncio.create_task(self._run(stream, _incoming(config, sound), write_timeout_s))
+
+    async def __aiter__(self) -> AsyncIterator[ServerMessage]:
+        """Yield the messages of the stream; raises what ended it, unless it ended well."""
+        while (message := await self._messages.get()) is not None:
+            if isinstance(message, Exception):
+                raise message
+            yield message
+
+    async def close(self) -> None:
+        """Free the slot, whether the stream has ended or not, and the file."""
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        await self._sound.aclose()
+
+    async def _run(self, stream: Stream, incoming: Incoming, write_timeout_s: float) -> None:
+        last: Exception | None = None
+        try:
+            await relay(stream, incoming, self._messages.put, write_timeout_s)
+        except Exception as error:
+            # Also of a bug: whoever answers the client says so, and logs it.
+            last = error
+        await self._messages.put(last)
+
+
+async def opened(sound: Sound) -> Opened:
+    """Return the format of the file, which the thread that decodes says first; raises what is wrong with it."""
+    try:
+        return cast("Opened", await anext(sound))
+    except InvalidRequest as error:
+        raise _of_file(error) from None
+
+
+async def _incoming(config: Config, sound: Sound) -> AsyncGenerator[ClientMessage, None]:
+    yield config
+    try:
+        async for frame in sound:
+            yield cast("Audio", frame)
+    except InvalidRequest as error:
+        raise _of_file(error) from None
+
+
+def _of_file(error: InvalidRequest) -> InvalidRequest:
+    """Return `error`, which decoding raised, as one of the parameter `file` unless it names another."""
+    return error if isinstance(error, BadParameter) else BadParameter("file", str(error))
