@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from streamer.errors import Draining, InvalidRequest, StreamerError
+from streamer.errors import BundleError, Draining, InvalidRequest, StreamerError, UnknownBundle
 from streamer.host.callers import ANONYMOUS, Caller
 from streamer.session.messages import (
     Audio,
@@ -124,15 +124,43 @@ class FakeStream:
         self._segments += 1
 
 
+class FakeRollout:
+    """Has models called `new`, and one that cannot be loaded, called `broken`."""
+
+    def __init__(self) -> None:
+        self.reloads = 0
+        self.error: StreamerError | None = None
+
+    async def load(self, name: str) -> str:
+        if name == "broken":
+            raise BundleError("bundle broken: manifest: field required")
+        if name != "new":
+            raise UnknownBundle(f"unknown bundle {name!r}, expected one of new@2.0.0")
+        return "new@2.0.0"
+
+    async def unload(self, name: str) -> str:
+        if name != "new":
+            raise UnknownBundle(f"unknown model {name!r}, expected one of new@2.0.0")
+        return "new@2.0.0"
+
+    async def reload(self) -> list[str]:
+        self.reloads += 1
+        if self.error is not None:
+            raise self.error
+        return ["new@2.0.0"]
+
+
 class FakeHost:
     """Hands out fake streams; `error` is what the next streams end with when their config comes."""
 
     def __init__(self) -> None:
         self.ready = True
+        self.rollout = FakeRollout()
         self.draining = False
         self.error: BaseException | None = None
         self.first_message: ServerMessage | None = None
         self.streams: list[FakeStream] = []
+        self.callers: list[Caller] = []
         self.connected = asyncio.Event()
         self.drained_with: float | None = None
 
@@ -140,6 +168,7 @@ class FakeHost:
         if self.draining:
             raise Draining("server is shutting down")
         self.streams.append(FakeStream(self.error, self.first_message))
+        self.callers.append(caller)
         self.connected.set()
         return self.streams[-1]
 
