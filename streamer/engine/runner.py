@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -124,20 +124,20 @@ class Runner:
             if not _has_free_dims(call.graph):
                 raise self._failed(call.graph) from error
 
-    def snapshot(self, leases: Iterable[Lease]) -> Snapshot:
-        """Copy the state of `leases`."""
+    def snapshot(self, leases: Iterable[Lease], groups: Collection[str] | None = None) -> Snapshot:
+        """Copy the state of `leases`, or only that of some state groups."""
         slots = _slots_by_pool(leases)
-        tensors = {
-            name: arena.read(slots[arena.state.pool])
-            for name, arena in self.arenas.front.items()
-            if arena.state.pool in slots
-        }
+        names = self._states(slots, groups)
+        tensors = {name: self.arenas.front[name].read(slots[self._pools[name]]) for name in names}
         return Snapshot(self.bundle.digest, tensors)
 
-    def restore(self, leases: Iterable[Lease], snapshot: Snapshot) -> None:
-        """Overwrite the state of `leases`; raises `InvalidRequest`, and writes nothing, if `snapshot` does not fit."""
+    def restore(self, leases: Iterable[Lease], snapshot: Snapshot, groups: Collection[str] | None = None) -> None:
+        """Overwrite the state of `leases`, or only that of some state groups.
+
+        Raises `InvalidRequest`, and writes nothing, if `snapshot` does not fit.
+        """
         slots = _slots_by_pool(leases)
-        self._check_snapshot(slots, snapshot)
+        self._check_snapshot(slots, snapshot, self._states(slots, groups))
         for name, tensor in snapshot.tensors.items():
             self.arenas.front[name].write(slots[self._pools[name]], tensor)
 
@@ -218,12 +218,16 @@ class Runner:
                 arena = self.arenas.front[name]
                 arena.write(slots_of(rows, arena.state.pool), arena.initial)
 
-    def _check_snapshot(self, slots: Mapping[str, list[int]], snapshot: Snapshot) -> None:
+    def _states(self, slots: Mapping[str, list[int]], groups: Collection[str] | None) -> list[str]:
+        states = (arena.state for arena in self.arenas.front.values())
+        return [s.name for s in states if s.pool in slots and (groups is None or s.group in groups)]
+
+    def _check_snapshot(self, slots: Mapping[str, list[int]], snapshot: Snapshot, names: Iterable[str]) -> None:
         if snapshot.digest != self.bundle.digest:
             raise InvalidRequest(
                 f"snapshot of another bundle: expected digest {self.bundle.digest:.12}, got {snapshot.digest:.12}"
             )
-        expected = {name: len(slots[pool]) for name, pool in self._pools.items() if pool in slots}
+        expected = {name: len(slots[self._pools[name]]) for name in names}
         if expected.keys() != snapshot.tensors.keys():
             raise InvalidRequest(f"snapshot: expected states {sorted(expected)}, got {sorted(snapshot.tensors)}")
         for name, tensor in snapshot.tensors.items():

@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -215,13 +215,13 @@ class Worker:
             _guard(hook)
         return True
 
-    def snapshot(self, leases: Sequence[Lease]) -> Snapshot:
-        """Copy the state of `leases`, which are of one bundle."""
-        return self._runners[leases[0].bundle].snapshot(leases)
+    def snapshot(self, leases: Sequence[Lease], groups: Collection[str] | None = None) -> Snapshot:
+        """Copy the state of `leases`, which are of one bundle, or only that of some state groups."""
+        return self._runners[leases[0].bundle].snapshot(leases, groups)
 
-    def restore(self, leases: Sequence[Lease], snapshot: Snapshot) -> None:
-        """Overwrite the state of `leases`; raises `InvalidRequest` if `snapshot` does not fit."""
-        self._runners[leases[0].bundle].restore(leases, snapshot)
+    def restore(self, leases: Sequence[Lease], snapshot: Snapshot, groups: Collection[str] | None = None) -> None:
+        """Overwrite the state of `leases`, or of some groups; raises `InvalidRequest` if `snapshot` does not fit."""
+        self._runners[leases[0].bundle].restore(leases, snapshot, groups)
 
     def fork(self, source: Sequence[Lease], target: Sequence[Lease]) -> None:
         """Make the state of `target` that of `source`, of the same bundle."""

@@ -49,6 +49,23 @@ def _started(runner: Runner) -> Runner:
     return runner
 
 
+def test_groups_are_copied_alone(toy: Toys) -> None:
+    """Some groups of a lease can be read and written back without the others."""
+    runner = runner_of(toy(write_counter_asr), slots=3)
+    make_dirty(runner)
+    before = runner.snapshot([lease(1)])
+    search = runner.snapshot([lease(1)], ["search"])
+    assert search.tensors.keys() == {"last"}
+    runner.run("step", [row(1, BOTH, pcm=loud_audio(np.random.default_rng(0), 1))])
+    after = runner.snapshot([lease(1)])
+    runner.restore([lease(1)], search, ["search"])
+    found = runner.snapshot([lease(1)]).tensors
+    assert found["last"].tolist() == before.tensors["last"].tolist() != after.tensors["last"].tolist()
+    assert found["total"].tolist() == after.tensors["total"].tolist()
+    with pytest.raises(InvalidRequest, match=r"^snapshot: expected states \['last', 'total'\], got \['last'\]$"):
+        runner.restore([lease(1)], search)
+
+
 @pytest.mark.parametrize("count", [1, 3, 8, 13])
 def test_any_number_of_rows_is_run(toy: Toys, count: int) -> None:
     """Rows are padded to a bucket and split at the largest batch, and results keep their order."""
