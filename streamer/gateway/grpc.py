@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -21,14 +22,16 @@ from streamer.v1 import speech_pb2 as pb
 from streamer.wire import protobuf
 from streamer.wire.failure import Failure
 
+if TYPE_CHECKING:
+    from streamer.host import Stream
+
 MAX_MESSAGE_BYTES = 1 << 20
 _SPEECH = "streamer.v1.Speech"
 _MODELS = "streamer.v1.Models"
 _WATCH_INTERVAL_S = 0.25
+_FIRST_MESSAGE_S = 0.5
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # A second server on the same port must fail, not share its connections.
-    ("grpc.so_reuseport", 0),
     # Find peers that vanished without closing, so that their streams end.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -42,11 +45,16 @@ _EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # likewise
 
 
 class GrpcServer:
-    """Serves gRPC at one address, over TLS with `certificates`; port 0 takes a free one."""
+    """Serves gRPC at one address, over TLS with `certificates`; port 0 takes a free one.
 
-    def __init__(self, services: Services, certificates: Certificates | None = None) -> None:
+    A second server on the port fails, unless `is_port_shared` for both.
+    """
+
+    def __init__(
+        self, services: Services, certificates: Certificates | None = None, is_port_shared: bool = False
+    ) -> None:
         self._certificates = certificates
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(is_port_shared))])
         self._health = _Health(services.readiness)
         self._follower: asyncio.Task[None] | None = None
         self._server.add_generic_rpc_handlers((_speech_handlers(services), _model_handlers(services)))
@@ -116,8 +124,8 @@ async def _recognize(services: Services, context: _Context) -> None:
     # Sent on its own: a first write that is cancelled would leave it half sent, and then no status can follow.
     await context.send_initial_metadata(())
     try:
-        caller = services.access.of_call(context)
-        await relay(services.host.connect(caller), _incoming(context), write, services.write_timeout_s)
+        stream = await _connect(services, context)
+        await relay(stream, _incoming(context), write, services.write_timeout_s)
     except asyncio.CancelledError:
         # The client is gone. Swallowing this would leak the call (grpc/grpc#43360).
         raise
@@ -126,6 +134,18 @@ async def _recognize(services: Services, context: _Context) -> None:
     except Exception as error:
         log.exception("grpc stream failed")
         await _abort(context, Failure.of(error))
+
+
+async def _connect(services: Services, context: _Context) -> Stream:
+    try:
+        return services.host.connect(services.access.of_call(context))
+    except StreamerError:
+        # Clients of grpc.aio that are refused while they write their first message learn nothing but "Internal error
+        # from Core", so it is taken before.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_MESSAGE_S):
+                await context.read()
+        raise
 
 
 async def _incoming(context: _Context) -> AsyncIterator[ClientMessage]:

@@ -8,15 +8,20 @@ import grpc
 import pytest
 
 from streamer.errors import (
+    WIRE_CODES,
     BundleError,
     Draining,
     InvalidRequest,
     MessageTooLarge,
     ModelFault,
     Overloaded,
+    PermissionDenied,
+    QuotaExceeded,
     SlowReader,
     StreamTimeout,
+    Superseded,
     TooFast,
+    Unauthenticated,
     UnknownBundle,
 )
 from tests.gateway.fake_host import FakeHost
@@ -33,6 +38,10 @@ from tests.gateway.serving import (
 
 ROWS = [
     (InvalidRequest("bad rate"), "invalid_request", grpc.StatusCode.INVALID_ARGUMENT, 4400),
+    (Unauthenticated("unknown API key"), "unauthenticated", grpc.StatusCode.UNAUTHENTICATED, 4401),
+    (PermissionDenied("not yours"), "permission_denied", grpc.StatusCode.PERMISSION_DENIED, 4403),
+    (Superseded("resumed elsewhere"), "superseded", grpc.StatusCode.ABORTED, 4409),
+    (QuotaExceeded("2 streams", 1.5), "quota_exceeded", grpc.StatusCode.RESOURCE_EXHAUSTED, 4429),
     (UnknownBundle("no such model"), "unknown_model", grpc.StatusCode.NOT_FOUND, 4404),
     (StreamTimeout("idle for 30 s"), "timeout", grpc.StatusCode.DEADLINE_EXCEEDED, 4408),
     (MessageTooLarge("frame too long"), "message_too_large", grpc.StatusCode.OUT_OF_RANGE, 1009),
@@ -46,6 +55,11 @@ ROWS = [
 IDS = [type(error).__name__ for error, *_ in ROWS]
 
 
+def test_every_row_of_the_table_is_here() -> None:
+    """A class of errors that is not tried below fails here."""
+    assert {type(error) for error, *_ in ROWS} == set(WIRE_CODES)
+
+
 @pytest.mark.parametrize(("error", "name", "status", "_close"), ROWS, ids=IDS)
 @with_loop
 async def test_grpc_status(error, name, status, _close):
@@ -54,7 +68,7 @@ async def test_grpc_status(error, name, status, _close):
     host.error = error
     async with serving(host) as addresses, grpc_call(addresses, CONFIG_BYTES) as call:
         code, details, trailers = await failure_of(call)
-    retry = {"retry-after-ms": "1500"} if isinstance(error, Overloaded) else {}
+    retry = {"retry-after-ms": "1500"} if isinstance(error, Overloaded | QuotaExceeded) else {}
     assert (code, details, trailers) == (status, str(error), {"streamer-error": name, **retry})
 
 
@@ -66,7 +80,7 @@ async def test_websocket_error_frame_and_close_code(error, name, _status, close)
     host.error = error
     async with serving(host) as addresses, websocket(addresses, CONFIG_TEXT) as connection:
         frames, code, reason = await until_closed(connection)
-    retry = {"retry_after_ms": 1500} if isinstance(error, Overloaded) else {}
+    retry = {"retry_after_ms": 1500} if isinstance(error, Overloaded | QuotaExceeded) else {}
     assert [json.loads(frame) for frame in frames] == [{"type": "error", "code": name, "message": str(error), **retry}]
     assert (code, reason) == (close, name)
 
