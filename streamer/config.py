@@ -92,6 +92,19 @@ class AccessSection(_Section):
     """Who may read /metrics on the HTTP port: all, holders of admin keys, nobody (it is on the admin port)."""
 
 
+class ResumeSection(_Section):
+    """Streams that can be taken up again after a lost connection, here or on another server."""
+
+    interval_ms: Annotated[int, Field(ge=0)] = 2000
+    """How often a resumable stream is told what it may forget, with a new token."""
+    token_valid_s: Annotated[float, Field(gt=0)] = 3600.0
+    """How long a token, or the snapshot of a stream, is good for."""
+    max_token_chars: Annotated[int, Field(ge=4096, le=32768)] = 32768
+    secret: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """Signs tokens; servers that take up each other's streams must share it. Unset means one in `state_dir`, if that is
+    set, else a random one."""
+
+
 class OpenAiSection(_Section):
     """The surface for clients of OpenAI's API."""
 
@@ -145,12 +158,17 @@ class Settings(_Section):
     """Sample rate (Hz) of vosk clients that do not declare theirs; unset means that they are refused."""
     adapter_mode: Literal["live", "file"] = "file"
     """Mode of streams whose protocol does not speak of it: Wyoming, vosk and Riva."""
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
+    """Server processes that share the ports; workers, streams and memory are divided among them."""
+    state_dir: Path | None = None
+    """Folder for what outlives the process: the secret of resume tokens, and streams that a drain cut off."""
     drain_deadline_s: Annotated[float, Field(ge=0)] = 20.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     engine: EngineSection = EngineSection()
     session: SessionSection = SessionSection()
     access: AccessSection = AccessSection()
     openai: OpenAiSection = OpenAiSection()
+    resume: ResumeSection = ResumeSection()
     tls: TlsSection | None = None
     tracing: TracingSection | None = None
 
