@@ -14,7 +14,7 @@ import { clockOf, Sheet } from "./sheet.js";
 import { CAPTURE_PROBLEMS, Status } from "./status.js";
 import { Waveform } from "./waveform.js";
 
-const RETRY_MODELS_MS = 3000;
+const RETRY_MODELS_MS = 2000;
 
 const element = (id) => document.getElementById(id);
 const server = new Server();
@@ -47,12 +47,13 @@ async function loadModels() {
   }
 }
 
-async function start(begin) {
+async function start(state, begin) {
   const options = form.read();
   if (!options) return;
   const mine = ++attempt;
   const isWanted = () => mine === attempt;
   status.clear();
+  status.show(state);
   form.lock(true);
   try {
     const started = await begin(options, handlers(isWanted));
@@ -66,14 +67,12 @@ async function start(begin) {
 }
 
 function startTalking() {
-  status.show("asking");
-  return start((options, on) => MicrophoneRecording.start(server, options, on));
+  return start("asking", (options, on) => MicrophoneRecording.start(server, options, on));
 }
 
 function startFile(file) {
-  status.show("reading");
   const rate = form.chosenModel?.sample_rate || 16_000;
-  return start((options, on) => FileRecording.start(file, rate, server, options, on));
+  return start("reading", (options, on) => FileRecording.start(file, rate, server, options, on));
 }
 
 function explain(error) {
@@ -96,7 +95,7 @@ function handlers(isWanted) {
     interim: (segment) => showInterim(segment),
     ready: (message) => showModel(message),
     flow: (message, base) => showFlow(message, base),
-    warning: ({ code, message }) => status.tell(code, "calm", warningTitle(code), message),
+    warning: ({ code, message }) => status.tell(code, "calm", warningTitle(code), sentence(message)),
     lost: (samples) => tellLost(samples),
     gone: () => status.tell("lost", "bad", CAPTURE_PROBLEMS.lost.title, CAPTURE_PROBLEMS.lost.text),
     unreadable: (error) => status.tell("file", "bad", "The file cannot be read to its end", error.message),

@@ -6,8 +6,10 @@ import { Refusal } from "./server.js";
 // Handed to the connection and not yet on its way; more would only make its lag unknown.
 const MOST_UNSENT_BYTES = { live: 1 << 18, file: 1 << 20 };
 const MOST_FRAME_S = { live: 0.1, file: 0.5 };
-// A file is read this far ahead of what is sent.
+// A file is read this far ahead of what is sent, and sent this far ahead of what the server has dealt with: sockets
+// hold minutes of sound, and what is on its way must still be on the tape if the connection is lost.
 const READ_AHEAD_S = 10;
+const SEND_AHEAD_S = 90;
 // Audio that waited for longer than this cannot be caught up with at the pace of a live stream.
 const LONGEST_LIVE_BACKLOG_S = 8;
 // Kept below the server's limit on live audio ahead of the clock, for what clocks and networks do.
@@ -42,7 +44,8 @@ export class Stream {
   #saidEnd = false;
   #settled = false;
   #attempts = 0;
-  #sent = 0; // position on the tape
+  #sent = 0; // positions on the tape
+  #processed = 0;
   #openedAt = 0;
   #openedSent = 0;
   #limits = null;
@@ -161,7 +164,7 @@ export class Stream {
     const from = take.base + (message.next_sample ?? 0);
     if (from < this.tape.start) return this.#beginAnew();
     take.token = message.resume_token ?? null;
-    this.#sent = this.#openedSent = from;
+    this.#sent = this.#openedSent = this.#processed = from;
     this.#openedAt = this.#sentAt = performance.now();
     this.#limits = message.limits;
     this.#attempts = 0;
@@ -177,6 +180,7 @@ export class Stream {
       take.safe = take.base + message.end_sample;
       if (!take.token) this.tape.forgetBefore(take.safe);
     }
+    this.#reach(take.base + message.end_sample);
     this.on.result(message, take.base);
   }
 
@@ -184,8 +188,13 @@ export class Stream {
     const take = this.#take;
     if (message.resume_token) take.token = message.resume_token;
     if (take.token && message.acked_sample !== undefined) this.tape.forgetBefore(take.base + message.acked_sample);
+    this.#reach(take.base + message.processed_sample);
     this.lag.flow(message, performance.now());
     this.on.flow(message, take.base);
+  }
+
+  #reach(position) {
+    this.#processed = Math.max(this.#processed, position);
   }
 
   // Sends what the tape, the connection and the pace of a live stream allow.
@@ -202,7 +211,7 @@ export class Stream {
 
   #maySend() {
     if (this.#socket.bufferedAmount > MOST_UNSENT_BYTES[this.#take.mode]) return false;
-    if (this.#take.mode === "file") return true;
+    if (this.#take.mode === "file") return this.#sent - this.#processed < SEND_AHEAD_S * this.tape.rate;
     const aheadMs = (1000 * (this.#sent - this.#openedSent)) / this.tape.rate - (performance.now() - this.#openedAt);
     return aheadMs < this.#limits.max_ahead_ms - PACE_MARGIN_MS;
   }
