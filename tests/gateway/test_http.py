@@ -207,21 +207,19 @@ async def test_models_are_listed():
     """Every field of a served bundle is told."""
     async with serving(FakeHost()) as addresses:
         response = await get(addresses, "/v1/models")
-    assert response.json() == {
-        "models": [
-            {
-                "name": "echo",
-                "version": "1",
-                "task": "transcribe",
-                "description": "says how many bytes it got",
-                "languages": ["en"],
-                "sample_rate": 16000,
-                "chunk_ms": 160.0,
-                "delay_ms": 200.0,
-                "is_default": True,
-            }
-        ]
-    }
+    assert response.json()["models"] == [
+        {
+            "name": "echo",
+            "version": "1",
+            "task": "transcribe",
+            "description": "says how many bytes it got",
+            "languages": ["en"],
+            "sample_rate": 16000,
+            "chunk_ms": 160.0,
+            "delay_ms": 200.0,
+            "is_default": True,
+        }
+    ]
 
 
 @with_loop

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from streamer.gateway.openai import models, realtime, transcriptions
+from streamer.gateway.openai.models import check_aliases
+from streamer.gateway.openai.models import routes as model_routes
+from streamer.gateway.openai.realtime import routes as realtime_routes
+from streamer.gateway.openai.transcriptions import routes as transcription_routes
 from streamer.gateway.services import Services
 
 
 def routes(services: Services) -> list[BaseRoute]:
     """Return the routes of this surface; raises `InvalidRequest` for an alias of a model that is not served."""
-    models.check_aliases(services)
-    return [*models.routes(services), *transcriptions.routes(services), *realtime.routes(services)]
+    check_aliases(services)
+    return [*model_routes(services), *transcription_routes(services), *realtime_routes(services)]

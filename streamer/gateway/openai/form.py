@@ -53,7 +53,7 @@ async def read_form(request: Request, max_bytes: int, idle_s: float) -> Form:
 def _check_headers(request: Request, max_bytes: int) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _TYPE:
-        raise InvalidRequest(f"expected content-type {_TYPE}, got {kind or 'nothing'!r:.60}")
+        raise InvalidRequest(f"expected content-type {_TYPE}, got {kind[:60] or 'nothing'}")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > max_bytes:
         raise _too_large(int(length), max_bytes)

@@ -16,7 +16,7 @@ from streamer.gateway.openai.errors import BadParameter, UnknownModel, error_res
 from streamer.gateway.services import Services
 
 if TYPE_CHECKING:
-    from streamer.host.host import ModelInfo
+    from streamer.host.catalogue import ModelInfo
 
 TASK = "transcribe"
 

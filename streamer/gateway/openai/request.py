@@ -14,7 +14,7 @@ from streamer.session.messages import Decoding, Hotword
 from streamer.tasks.decoding import check_decoding
 
 if TYPE_CHECKING:
-    from streamer.host.host import ModelInfo
+    from streamer.host.catalogue import ModelInfo
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")

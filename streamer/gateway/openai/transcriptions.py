@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import structlog
 from starlette.requests import Request
@@ -31,6 +32,7 @@ from streamer.transcripts.transcript import Transcript, segments_of
 _MIB = 1 << 20
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -82,7 +84,7 @@ class _Transcriptions:
             raise
         recognition = Recognition(stream, _config(wanted, rate), sound, services.write_timeout_s)
         if wanted.stream:
-            return await _event_stream(recognition)
+            return await _event_stream(request, recognition)
         return await _whole(request, recognition, wanted, rate, form.file_name)
 
     @contextmanager
@@ -112,18 +114,10 @@ def _config(request: TranscriptionRequest, sample_rate: int) -> Config:
 async def _whole(
     request: Request, recognition: Recognition, wanted: TranscriptionRequest, rate: int, name: str
 ) -> Response:
-    """Wait for the last word; stop at once if the client goes."""
-    collecting = asyncio.create_task(_collect(recognition))
-    leaving = asyncio.create_task(_until_gone(request))
+    """Wait for the last word."""
     try:
-        await asyncio.wait((collecting, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
-            raise ClientGone
-        messages = collecting.result()
+        messages = await _unless_gone(request, _collect(recognition))
     finally:
-        collecting.cancel()
-        leaving.cancel()
-        await asyncio.gather(collecting, leaving, return_exceptions=True)
         await recognition.close()
     results = [message for message in messages if isinstance(message, Result)]
     samples = next(message.audio_samples for message in messages if isinstance(message, Done))
@@ -135,21 +129,39 @@ async def _collect(recognition: Recognition) -> list[ServerMessage]:
     return [message async for message in recognition]
 
 
-async def _until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _event_stream(recognition: Recognition) -> Response:
+async def _event_stream(request: Request, recognition: Recognition) -> Response:
     """Wait until the stream is admitted, so that a refusal still has its own status; then say what is heard."""
     messages = aiter(recognition)
     try:
-        while not isinstance(await anext(messages), Ready):
-            pass
+        await _unless_gone(request, _until_ready(messages))
     except BaseException:
         await recognition.close()
         raise
     return _EventStream(recognition, _events(messages))
+
+
+async def _until_ready(messages: AsyncIterator[ServerMessage]) -> None:
+    while not isinstance(await anext(messages), Ready):
+        pass
+
+
+async def _unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
+    """Return what `work` returns; raises `ClientGone`, and stops it, as soon as the client goes."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_until_gone(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _events(messages: AsyncIterator[ServerMessage]) -> AsyncIterator[str]:

@@ -156,11 +156,12 @@ class Turns:
         return [server_event("input_audio_buffer.speech_started", **said), *_delta(item)]
 
     def _speech_stopped(self, sample: int) -> list[Event]:
-        item = self._open
+        item, turns = self._open, self._now.turn_detection
         item.speaking = False
-        return [
-            server_event("input_audio_buffer.speech_stopped", audio_end_ms=self._ms(sample), item_id=item.id),
-        ]
+        # The silence that ended it is part of the turn, as far as there is any yet.
+        silence_ms = turns.silence_duration_ms if turns else 0
+        end_ms = min(self._ms(sample) + silence_ms, round(1000 * self._total_s))
+        return [server_event("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id=item.id)]
 
     def _item_events(self, item: _Item, previous: str | None) -> list[Event]:
         plain: dict[str, Any] = {
