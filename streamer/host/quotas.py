@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from streamer.errors import QuotaExceeded
 from streamer.host.callers import Caller
@@ -97,6 +97,26 @@ class Quotas:
             self._accounts = {key: kept for key, kept in self._accounts.items() if not kept.is_as_new(now)}
             self._sweep_at = max(_SWEEP, 2 * len(self._accounts))
         return self._accounts.setdefault(caller.account, _Account())
+
+
+class AudioMeter:
+    """Counts the audio of open streams on the accounts of their callers, each second once."""
+
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+        self._counted_s: dict[Hashable, float] = {}
+
+    def count(self, stream: Hashable, caller: Caller, heard_s: float) -> None:
+        """Count what `stream` has heard since it was counted last; `heard_s` is all that it has heard."""
+        counted_s = self._counted_s.get(stream, 0.0)
+        if heard_s > counted_s:
+            self._quotas.count_audio(caller, heard_s - counted_s)
+            self._counted_s[stream] = heard_s
+
+    def end(self, stream: Hashable, caller: Caller, heard_s: float) -> None:
+        """Count what an ended stream has heard, and forget it."""
+        self.count(stream, caller, heard_s)
+        self._counted_s.pop(stream, None)
 
 
 def _check(bucket: TokenBucket, amount: float, per_minute: float | None, unit: str, now: float) -> None:

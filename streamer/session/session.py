@@ -40,7 +40,7 @@ from streamer.tasks.base import Finding, Task, TaskStep
 from streamer.tasks.decoding import Decoding
 from streamer.tasks.detection import Vad
 from streamer.tasks.endpoint import Endpointing
-from streamer.work import Tensors
+from streamer.work import Array, Tensors
 
 __all__ = ["Session", "SessionSettings", "SessionState"]
 
@@ -81,6 +81,7 @@ class Session:
         self._answers = Answers()
         self._timers = Timers(settings)
         self._lag_s = 0.0
+        self._heard_samples = 0
 
     @property
     def state(self) -> SessionState:
@@ -107,6 +108,11 @@ class Session:
         """Wire samples received and not yet consumed by a completed step. May be read from any thread."""
         intake = self._intake
         return max(0, intake.received - intake.processed) if intake else 0
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio that came, replayed ones too. May be read from any thread, also after the end."""
+        return self._heard_samples / self._config.sample_rate if self._config else 0.0
 
     @property
     def lag_s(self) -> float:
@@ -391,16 +397,21 @@ class Session:
     def _take_audio(self, message: Audio, now: float) -> None:
         _, intake = self._opened()
         assert self._hearing is not None
-        intake.take(self._hearing.take(message, intake.received, self._timers.age_s(now)), now)
+        self._hear(self._hearing.take(message, intake.received, self._timers.age_s(now)), now)
 
     def _settle(self, message: Finalize | End, now: float) -> None:
         """Take in what a decoder still holds back, and tell of audio that was cut off."""
         _, intake = self._opened()
         assert self._hearing is not None
-        intake.take(self._hearing.settle(intake.received, self._timers.age_s(now)), now)
+        self._hear(self._hearing.settle(intake.received, self._timers.age_s(now)), now)
         warning = self._hearing.truncation() if isinstance(message, End) else None
         if warning is not None:
             self._answers.put(warning)
+
+    def _hear(self, samples: Array, now: float) -> None:
+        _, intake = self._opened()
+        self._heard_samples += len(samples)
+        intake.take(samples, now)
 
     def _take_control(self, message: Finalize | Update | End, now: float) -> None:
         task, intake = self._opened()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamer.errors import QuotaExceeded
 from streamer.host.callers import ANONYMOUS, Caller
-from streamer.host.quotas import Quotas
+from streamer.host.quotas import AudioMeter, Quotas
 from tests.clock import Clock
 
 
@@ -94,6 +94,21 @@ def test_owed_audio_delays_new_streams() -> None:
         quotas.open_stream(caller)
     clock.now += 30.0
     quotas.open_stream(caller)
+
+
+def test_every_second_of_a_stream_is_counted_once() -> None:
+    """However often streams are looked at, their caller pays for what they have heard, and nobody else does."""
+    quotas, _ = quotas_at()
+    meter, caller = AudioMeter(quotas), Caller("ada", audio_s_per_minute=60.0)
+    for heard_s in (0.0, 10.0, 10.0, 25.0):
+        meter.count("first", caller, heard_s)
+        meter.count("second", caller, heard_s)
+        meter.count("other", Caller("bob", audio_s_per_minute=1e9), 1e6)
+    meter.end("first", caller, 30.0)
+    quotas.open_stream(caller)
+    meter.end("second", caller, 31.0)
+    with pytest.raises(QuotaExceeded, match=r"^expected at most 60 seconds of audio per minute, wait 1\.0 s$"):
+        quotas.open_stream(caller)
 
 
 def test_limits_change_while_the_account_goes_on() -> None:
