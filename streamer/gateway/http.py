@@ -11,12 +11,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from streamer.errors import StreamerError
-from streamer.gateway import openai, page, tickets, websocket
+from streamer.gateway import openai, page, tickets, vosk, websocket
 from streamer.gateway.refusals import refuse
 from streamer.gateway.services import Services
 
 # Each has a function `routes(services)`; a protocol over HTTP or WebSocket is one more module here.
-_PROTOCOLS = (websocket, tickets, openai, page)
+_PROTOCOLS = (websocket, tickets, openai, vosk, page)
 
 
 def create_app(services: Services) -> Starlette:

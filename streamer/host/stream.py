@@ -53,6 +53,10 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        # What `settle` waits for; each pair of counts is equal when nothing is on its way.
+        self._progress = asyncio.Event()
+        self._posted = self._handled = 0
+        self._steps_begun = self._steps_done = 0
         # Set by `attach`, when the host has admitted the stream.
         self._worker: Worker | None = None
         self._leases: tuple[Lease, ...] = ()
@@ -90,13 +94,26 @@ class Stream:
             return
         if isinstance(message, Audio):
             self._bytes_sent += len(message.data)
+        self._posted += 1
         self._worker.post(partial(self._receive, message, now))
+
+    async def settle(self) -> None:
+        """Wait until the model has done what it can with all that was sent, and what it said of it was received.
+
+        For protocols that answer every frame. Also returns when the stream has ended.
+        """
+        while True:
+            self._progress.clear()
+            if self._ended or self._is_settled():
+                return
+            await self._progress.wait()
 
     async def receive(self) -> ServerMessage | None:
         """Return the next message, None after the last one; raises the error that ended the stream."""
         while True:
             self._news.clear()
             message = self.outbox.take()
+            self._progress.set()
             if message is not None or self.outbox.finished:
                 return message
             await self._news.wait()
@@ -112,7 +129,8 @@ class Stream:
             self._worker.post(partial(self._end, None))
 
     def wake(self) -> None:
-        """Tell waiting `send` and `receive` calls to look again."""
+        """Tell waiting `send`, `settle` and `receive` calls to look again."""
+        self._progress.set()
         if self.outbox.has_news:
             self._news.set()
         if self._ended or self._has_room():
@@ -160,6 +178,11 @@ class Stream:
         queued_ms = 1000 * (self._bytes_sent - self._bytes_received) / self._bytes_per_second
         return queued_ms + 1000 * self.session.buffered_samples / rate < self._room_ms
 
+    def _is_settled(self) -> bool:
+        # In this order: once every message was handled, only steps that are out can follow.
+        is_handled = self._handled == self._posted
+        return is_handled and self._steps_done == self._steps_begun and not self.outbox.has_news
+
     # Worker side
 
     def begin(self, task: Task, now: float) -> None:
@@ -176,6 +199,7 @@ class Stream:
             if not self._ended and not self._aborted:
                 self.session.receive(message, now)
                 self._advance()
+        self._handled += 1
 
     def _advance(self) -> None:
         """Submit the next step if one is due, and publish what the session has to say."""
@@ -186,6 +210,7 @@ class Stream:
         if step is not None and not self._aborted:
             row = Row(leases, step.inputs, step.start)
             work = Step(self._bundle, step.target, row, self.session.deadline(), self._priority)
+            self._steps_begun += 1
             self._worker.submit(work, self._complete)
         self.publish()
 
@@ -199,6 +224,7 @@ class Stream:
             assert self.session.config is not None
             self._on_lag(self.session.config.mode, self.session.lag_s)
             self._advance()
+            self._steps_done += 1
 
     def tick(self, now: float) -> None:
         """Run the timers: idle and session limits, `Flow`, unread results."""

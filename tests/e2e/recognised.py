@@ -24,19 +24,19 @@ SAMPLES = sorted((Path(__file__).resolve().parents[1] / "samples").glob("*.flac"
 RATE = 16_000
 
 
-async def batch_texts() -> dict[str, str]:
-    """What `streamer transcribe` hears in each clip, by its name."""
+async def batch_texts(*files: Path) -> dict[str, str]:
+    """What `streamer transcribe` hears in each of `files`, or of the sample clips, by the name without the suffix."""
     # The command has an event loop of its own.
-    return await asyncio.to_thread(_batch_texts)
+    return await asyncio.to_thread(_batch_texts, files or tuple(SAMPLES))
 
 
 @functools.cache
-def _batch_texts() -> dict[str, str]:
-    files = [str(path) for path in SAMPLES]
-    result = CliRunner().invoke(app, ["transcribe", *files, "--format", "jsonl", "--quiet", "--workers", "1"])
+def _batch_texts(files: tuple[Path, ...]) -> dict[str, str]:
+    names = [str(path) for path in files]
+    result = CliRunner().invoke(app, ["transcribe", *names, "--format", "jsonl", "--quiet", "--workers", "1"])
     assert result.exit_code == 0, result.output
     texts = {Path(line["file"]).stem: line["text"] for line in map(json.loads, result.stdout.splitlines())}
-    assert len(texts) == len(SAMPLES)
+    assert len(texts) == len(files)
     assert all(texts.values())
     return texts
 

@@ -80,6 +80,10 @@ class FakeStream:
             raise self._ended
         return None
 
+    async def settle(self) -> None:
+        while self._said and not self._ended:
+            await asyncio.sleep(0)
+
     def abort(self) -> None:
         self.aborted.set()
 
