@@ -50,6 +50,20 @@ def _findings(settings: Settings) -> Iterator[str]:
         task_maker(bundle.manifest, bundle.folder)
         yield f"model {bundle.key}: {bundle.manifest.task.kind}, from {bundle.folder}"
     programs_of(bundles)
+    yield from _access_findings(settings)
+
+
+def _access_findings(settings: Settings) -> Iterator[str]:
+    from streamer.gateway.access import Access
+    from streamer.gateway.admin import check_exposure
+    from streamer.gateway.tls import Certificates
+
+    access = Access(settings.access)
+    check_exposure(settings, access)
+    yield "access: everybody, no keys are set" if access.is_open else f"access: keys of {', '.join(access.key_names)}"
+    if settings.tls is not None:
+        Certificates(settings.tls)
+        yield f"tls: {settings.tls.cert}{'' if settings.tls.client_ca is None else ', clients need certificates'}"
 
 
 def _lines(values: Mapping[str, Any], where: str = "") -> Iterator[str]:

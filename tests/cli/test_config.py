@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trustme
 
 from streamer.config import load_settings
 from tests.cli.conftest import streamer
@@ -27,7 +28,35 @@ def test_valid_settings_name_the_models(toys: Path, tmp_path: Path) -> None:
     file = write(tmp_path, f'bundle_path = ["{toys}"]\nmodels = ["counter-asr"]\n')
     result = streamer("config", "check", file)
     assert result.exit_code == 0
-    assert result.stdout == (f"model counter-asr@1.0.0: transcribe, from {toys / 'counter-asr'}\nsettings are valid\n")
+    assert result.stdout == (
+        f"model counter-asr@1.0.0: transcribe, from {toys / 'counter-asr'}\n"
+        "access: everybody, no keys are set\n"
+        "settings are valid\n"
+    )
+
+
+def test_keys_and_certificates_are_checked(toys: Path, tmp_path: Path) -> None:
+    """What a server would refuse at start is refused here: keys that cannot be read, a key of another certificate."""
+    authority = trustme.CA()
+    for name in ("one", "two"):
+        issued = authority.issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+    key = f"[[keys]]\nname = 'ada'\nhash = 'sha256:{'0' * 64}'\n"
+    cases = {
+        ("one", key): (0, f"access: keys of ada\ntls: {tmp_path}/one.pem\nsettings are valid\n"),
+        ("two", key): (1, f"streamer: tls key {tmp_path}/two.key does not belong to tls cert {tmp_path}/one.pem\n"),
+        ("one", "[[key]]"): (1, f"streamer: keys file {tmp_path}/keys.toml: key: extra inputs are not permitted\n"),
+    }
+    for (pair, keys), (status, told) in cases.items():
+        (tmp_path / "keys.toml").write_text(keys)
+        settings = (
+            f'bundle_path = ["{toys}"]\nmodels = ["counter-asr"]\naccess.keys_file = "{tmp_path}/keys.toml"\n'
+            f'tls = {{ cert = "{tmp_path}/one.pem", key = "{tmp_path}/{pair}.key" }}\n'
+        )
+        result = streamer("config", "check", write(tmp_path, settings))
+        assert result.exit_code == status
+        assert (result.stderr if status else result.stdout).endswith(told)
 
 
 @pytest.mark.parametrize(
