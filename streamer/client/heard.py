@@ -60,7 +60,8 @@ class Heard:
         return True
 
     def _is_new_answer(self, answer: Finalized) -> bool:
-        if answer not in self._unanswered:
+        # What is said again ends with what was never heard, so the next one that fits is the one, or just like it.
+        if not self._unanswered or answer != self._unanswered[0]:
             return False
-        self._unanswered.remove(answer)
+        self._unanswered.popleft()
         return True

@@ -15,7 +15,8 @@ from streamer.wire.failure import Failure
 # The server may take its time over a long file.
 _TIMEOUT_S = 3600.0
 _SHOWN = 200
-_NAMES = {code.http: code.name for code in reversed(WIRE_CODES.values())}
+_NAMES = {code.name for code in WIRE_CODES.values()}
+_NAME_OF = {code.http: code.name for code in reversed(WIRE_CODES.values())}
 
 
 def get_json(url: str, path: str, access: Access) -> Any:
@@ -40,11 +41,13 @@ def _request(url: str, method: str, path: str, access: Access, headers: dict[str
     connection = _connection(parts.netloc, parts.scheme == "wss", access)
     try:
         connection.request(method, path, body, {**headers, **access.headers}, encode_chunked=True)
-        return _answer(connection.getresponse())
+        response = connection.getresponse()
+        content = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(f"no answer from {parts.netloc}: {error or type(error).__name__}") from None
     finally:
         connection.close()
+    return _answer(response, content)
 
 
 def _connection(netloc: str, is_secure: bool, access: Access) -> http.client.HTTPConnection:
@@ -53,8 +56,7 @@ def _connection(netloc: str, is_secure: bool, access: Access) -> http.client.HTT
     return http.client.HTTPConnection(netloc, timeout=_TIMEOUT_S)
 
 
-def _answer(response: http.client.HTTPResponse) -> Any:
-    content = response.read()
+def _answer(response: http.client.HTTPResponse, content: bytes) -> Any:
     try:
         plain = json.loads(content)
     except ValueError:
@@ -65,13 +67,13 @@ def _answer(response: http.client.HTTPResponse) -> Any:
 
 
 def _failure(response: http.client.HTTPResponse, plain: Any, content: bytes) -> Exception:
-    if response.status not in _NAMES:
+    if response.status not in _NAME_OF:
         return ConnectionError(f"server answered {response.status}: {content[:_SHOWN].decode(errors='replace')}")
     # Ours holds the message, OpenAI's an object of it.
     told = plain.get("error", plain) if isinstance(plain, dict) else None
     told = told if isinstance(told, dict) else {}
     code = told.get("code")
-    name = code if code in _NAMES.values() else _NAMES[response.status]
+    name = code if code in _NAMES else _NAME_OF[response.status]
     retry = response.headers.get("retry-after-ms")
     message = str(told.get("message") or response.reason)
     return Failure.named(name, message, int(retry) if retry and retry.isdecimal() else None).to_error()

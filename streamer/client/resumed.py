@@ -89,6 +89,8 @@ class ResumedTransport:
         self._is_over = False
         self._failure: Exception | None = None
         self._owner: asyncio.Task[None] | None = None
+        # The connection of the moment, until it is closed.
+        self._transport: Transport | None = None
 
     async def open(self) -> Ready:
         """Connect for the first time; nothing is lost yet, so whatever goes wrong is raised."""
@@ -127,6 +129,9 @@ class ResumedTransport:
         if self._owner is not None:
             self._owner.cancel()
             await asyncio.gather(self._owner, return_exceptions=True)
+        if self._transport is not None:
+            # The owner was about to close it.
+            await self._transport.close()
 
     def _has_room(self, message: ClientMessage) -> bool:
         if self._journal.fits(message) or self._may_forget():
@@ -162,6 +167,7 @@ class ResumedTransport:
 
     async def _carry(self, transport: Transport) -> Exception | None:
         """Return what broke the connection, None after `Done`; raises what ended the stream."""
+        self._transport = transport
         reader = asyncio.create_task(self._receive(transport))
         writer = asyncio.create_task(self._transmit(transport))
         try:
@@ -177,8 +183,9 @@ class ResumedTransport:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
-            await transport.close()
             self._changes.notify()
+            await transport.close()
+            self._transport = None
         return None
 
     async def _receive(self, transport: Transport) -> None:

@@ -60,6 +60,10 @@ def run(server, actions=ACTIONS, policy=None):
     return asyncio.run(main())
 
 
+def never(index):
+    return None
+
+
 def acknowledge_all(index):
     return 0
 
@@ -108,6 +112,14 @@ def test_without_a_token_the_stream_begins_anew(cut):
     server = Server(cuts=deque([cut]), gives_tokens=False)
     assert run(server) == UNCUT
     assert [config.resume for config in server.configs] == [None, None]
+
+
+def test_answers_at_one_sample_keep_their_order():
+    """Also if some of them were heard before the connection broke."""
+    actions = [Audio(b"abcd"), Finalize("b"), Finalize("a"), Finalize("b")]
+    for cut in range(2, 20):
+        server = Server(cuts=deque([cut]), acks=never)
+        assert run(server, actions) == run(Server(), actions)
 
 
 frames = st.binary(min_size=1, max_size=30).map(Audio)
@@ -259,10 +271,6 @@ async def test_the_first_connection_is_not_retried():
     assert server.connections[0].closed
     with pytest.raises(ConnectionRefusedError):
         await open_stream(Server(errors=deque([ConnectionRefusedError()])))
-
-
-def never(index):
-    return None
 
 
 # 8000 samples a second: 100 samples.
