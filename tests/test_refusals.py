@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from streamer.errors import WIRE_CODES, StreamerError, Superseded
+from streamer.errors import WIRE_CODES, StreamerError
+from tests.e2e.test_bad_input import CASES
 from tests.refusals import table
 from tests.refusals.conditions import RULES, Rule
 from tests.refusals.source import Refusal, refusals
@@ -30,16 +32,24 @@ def test_the_document_is_what_the_source_says() -> None:
     assert table.FILE.read_text(encoding="utf-8") == table.table(FOUND)
 
 
-# Nothing raises these yet.
-UNUSED = {Superseded}
-
-
 @pytest.mark.parametrize("kind", WIRE_CODES, ids=lambda kind: kind.__name__)
 def test_every_class_of_errors_is_in_the_table(kind: type[StreamerError]) -> None:
     """With its name and its code on every transport."""
     code = WIRE_CODES[kind]
     cells = f"| {code.name} | {code.grpc} | {code.http} | {code.websocket} |"
-    assert (cells in table.FILE.read_text(encoding="utf-8")) == (kind not in UNUSED)
+    assert cells in table.FILE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_clients_are_told_is_in_the_table(case: str) -> None:
+    """Each message that the cases of bad input get over the wire fits a row of its class."""
+    _, kind, told = CASES[case]
+    name = WIRE_CODES[kind].name
+    rows = [row for row in table.FILE.read_text(encoding="utf-8").splitlines() if f"| {name} |" in row]
+    patterns = [".*".join(map(re.escape, text.split("…"))) for row in rows for text in re.findall("`([^`]+)`", row)]
+    # A pattern of values only would fit everything.
+    telling = [pattern for pattern in patterns if len(pattern.replace(".*", "")) > 12]
+    assert any(re.fullmatch(pattern, told) for pattern in telling)
 
 
 SAMPLE = """

@@ -131,6 +131,13 @@ FAULTS = (
 
 RESUME = (
     Rule("a resume that does not continue what was sent", "session/resuming.py"),
+    Rule("a resume token of another key", "host/tokens.py", "*of the same key*"),
+    Rule("a resume token that is forged, expired or cut", "host/tokens.py", "resume.token: *"),
+    Rule("a resume with another config or model than the stream began with", "host/tokens.py"),
+    Rule("a resume with another config or model than the stream began with", "host/resuming.py", "resume: *"),
+    Rule("a resume that does not continue what was sent", "host/resuming.py", "resume.next_segment: *"),
+    Rule("a config that is too large for a stream that can be resumed", "host/resuming.py", "resumable: *"),
+    Rule("a connection whose stream went on over another one", kind="Superseded"),
     Rule("a snapshot of another version of the server", "session/session.py", "expected a snapshot *"),
 )
 
@@ -140,6 +147,11 @@ WYOMING = (
     Rule("a Wyoming request with options that are not served", "gateway/wyoming/requests.py"),
     Rule("no Wyoming event between two streams", "gateway/wyoming/server.py", kind="StreamTimeout"),
     Rule("Wyoming events out of order, or for another service", "gateway/wyoming/server.py"),
+)
+
+VOSK = (
+    Rule("vosk audio of an unknown sample rate", "gateway/vosk/*", "*before audio*"),
+    Rule("a vosk message that is malformed, or a setting that is not served", "gateway/vosk/*"),
 )
 
 COMMANDS = (
@@ -162,4 +174,4 @@ OPENAI = (
     Rule("a parameter of OpenAI's API that is not served, by its name", "gateway/openai/*", kind="InvalidRequest"),
 )
 
-RULES = (*AT_START, *ACCESS, *MESSAGES, *CONFIGS, *AUDIO, *ENDS, *FAULTS, *RESUME, *WYOMING, *COMMANDS, *OPENAI)
+RULES = (*AT_START, *ACCESS, *MESSAGES, *CONFIGS, *AUDIO, *ENDS, *FAULTS, *RESUME, *WYOMING, *VOSK, *COMMANDS, *OPENAI)

@@ -83,7 +83,7 @@ def _pattern(node: ast.expr, known: dict[str, str]) -> str:
     if isinstance(node, ast.FormattedValue):
         return _pattern(node.value, known)
     if isinstance(node, ast.JoinedStr):
-        return "".join(_pattern(piece, known) for piece in node.values)
+        return "".join(_pattern(piece, known) for piece in node.values).replace("……", "…")
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _pattern(node.left, known) + _pattern(node.right, known)
     return "…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from streamer.errors import WIRE_CODES
@@ -30,6 +31,7 @@ _HEAD = """| condition | name | gRPC | HTTP | WebSocket | message |
 """
 
 
+@cache
 def rule_of(refusal: Refusal) -> Rule | None:
     """Return the rule that says when `refusal` happens; None if there is none."""
     return next((rule for rule in RULES if rule.fits(refusal)), None)
