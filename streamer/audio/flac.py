@@ -64,9 +64,9 @@ class FlacDecoder:
         if self._decoder is None:
             return "its headers"
         if self._pending:
-            return f"{len(self._pending)} bytes of an unfinished frame"
+            return f"the rest of a frame of which {len(self._pending)} bytes came"
         expected = self._info.n_samples if self._info else 0
-        return f"{expected - self._decoded} samples that its header tells of" if self._decoded < expected else None
+        return f"{expected - self._decoded} of {expected} samples" if self._decoded < expected else None
 
     def feed(self, data: bytes) -> Iterator[Array]:
         """Take bytes and yield the mono samples, float32 `[n]`, of each frame that they complete."""
@@ -86,7 +86,8 @@ class FlacDecoder:
         """Yield the samples of the frame that the bytes end with, if it is whole."""
         if self._frame is not None:
             samples = self._decode(bytes(self._pending))
-            if samples is not None:
+            # ffmpeg does not mind a few bytes more, which begin the next frame: with a byte less it has to fail.
+            if samples is not None and self._decode(bytes(self._pending[:-1])) is None:
                 self._take(len(self._pending))
                 yield samples
 

@@ -44,7 +44,7 @@ class OpusDecoder:
     def missing(self) -> str | None:
         """What the stream lacks; to be asked after its end. A live stream without a last page is whole."""
         if self._pages.pending_bytes:
-            return f"{self._pages.pending_bytes} bytes of an unfinished page or packet"
+            return f"the rest of a page or packet of which {self._pages.pending_bytes} bytes came"
         return None if self._has_tags else "its headers"
 
     def feed(self, data: bytes) -> Iterator[Array]:

@@ -61,8 +61,8 @@ class Hearing:
         if missing is None:
             return None
         if missing == "its headers":
-            raise InvalidRequest(f"{self._config.encoding} stream ended before {missing}")
-        return Warning("truncated_audio", f"{self._config.encoding} stream is truncated: {missing} are missing")
+            raise InvalidRequest(f"{self._config.encoding} stream is truncated, it lacks {missing}")
+        return Warning("truncated_audio", f"{self._config.encoding} stream is truncated, it lacks {missing}")
 
     def _gathered(self, blocks: Iterable[Array], received: int, elapsed_s: float) -> Array:
         limit_ms = self._settings.max_ahead_ms
