@@ -10,9 +10,12 @@ from urllib.parse import unquote
 
 from starlette.requests import HTTPConnection
 
+from streamer.gateway.tickets import PREFIX
+
 _SCHEMES = ("bearer", "token")
 # Browsers let pages set no header of a WebSocket but the subprotocols: ours, and that of OpenAI's Realtime clients.
-_CARRIERS = ("streamer.ticket.", "openai-insecure-api-key.")
+_TICKET_CARRIER = "streamer.ticket."
+_KEY_CARRIER = "openai-insecure-api-key."
 
 
 def key_of(authorization: str) -> str | None:
@@ -23,7 +26,7 @@ def key_of(authorization: str) -> str | None:
 
 def http_credential(connection: HTTPConnection) -> str | None:
     """Return the key that an HTTP request shows, or its ticket (`?ticket=`); None if there is none."""
-    return key_of(connection.headers.get("authorization", "")) or connection.query_params.get("ticket") or None
+    return key_of(connection.headers.get("authorization", "")) or _ticket(connection.query_params.get("ticket", ""))
 
 
 def websocket_credential(connection: HTTPConnection) -> str | None:
@@ -43,13 +46,21 @@ def metadata_credential(metadata: Mapping[str, Any]) -> str | None:
 
 def _of_subprotocols(offered: Sequence[str]) -> str | None:
     for protocol in offered:
-        for carrier in _CARRIERS:
-            if protocol.startswith(carrier) and protocol != carrier:
-                return protocol.removeprefix(carrier)
+        if protocol.startswith(_TICKET_CARRIER):
+            return _ticket(protocol.removeprefix(_TICKET_CARRIER))
+        if protocol.startswith(_KEY_CARRIER):
+            return protocol.removeprefix(_KEY_CARRIER) or None
     for scheme, key in pairwise(offered):
         if scheme.lower() in _SCHEMES:
             return key
     return None
+
+
+def _ticket(shown: str) -> str | None:
+    """A key is no ticket: URLs end in logs, so what is taken from them must be good for one use only."""
+    if not shown:
+        return None
+    return shown if shown.startswith(PREFIX) else PREFIX
 
 
 def address_of(connection: HTTPConnection) -> str:

@@ -44,14 +44,16 @@ def test_authorization_header(header: str, key: str | None) -> None:
         (request(subprotocols=("realtime", "openai-insecure-api-key.k")), "k"),
         (request(subprotocols=("token", "k")), "k"),
         (request(subprotocols=("streamer.v1", "Bearer", "k")), "k"),
-        (request(bearer("k"), "ticket=t", ("streamer.ticket.t",)), "k"),
+        (request(bearer("k"), "ticket=t1.a", ("streamer.ticket.t1.b",)), "k"),
+        (request(query="ticket=streamer_key"), "t1."),
+        (request(subprotocols=("streamer.v1", "streamer.ticket.streamer_key")), "t1."),
         (request(), None),
         (request(query="ticket="), None),
         (request(subprotocols=("streamer.ticket.", "token")), None),
     ],
 )
 def test_websocket_credential(connection, credential) -> None:  # type: ignore[no-untyped-def]
-    """The header comes first, then the query, then the subprotocols of each dialect."""
+    """The header comes first, then the query, then the subprotocols of each dialect; a key is no ticket."""
     assert websocket_credential(connection) == credential
 
 
