@@ -113,8 +113,10 @@ class _Fields:
 
 
 def _plain(name: str) -> str:
-    bare = name.removesuffix("[]")
-    return bare if bare in _LISTS or bare in _UNSUPPORTED else name
+    """The name of a parameter whose field may bear the brackets of a list (`[]`) or of an object (`[key]`)."""
+    bare, bracket, rest = name.partition("[")
+    is_list = bracket and rest == "]" and bare in _LISTS
+    return bare if is_list or bare in _UNSUPPORTED else name
 
 
 def _check_temperature(text: str) -> None:

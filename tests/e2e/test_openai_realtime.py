@@ -1,0 +1,184 @@
+"""OpenAI's own Python client against the shipped recogniser: Realtime transcription sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import soundfile
+import soxr
+from openai import AsyncOpenAI, OpenAI
+from openai.resources.realtime.realtime import AsyncRealtimeConnection
+from openai.types.realtime import ConversationItemInputAudioTranscriptionCompletedEvent as Completed
+from openai.types.realtime import ConversationItemInputAudioTranscriptionDeltaEvent as Delta
+from openai.types.realtime import (
+    InputAudioBufferCommittedEvent,
+    RealtimeErrorEvent,
+    SessionCreatedEvent,
+    SessionUpdatedEvent,
+)
+
+from tests.e2e.recogniser import CLIPS, Running, heard, recogniser
+from tests.gateway.keyring import ADA, access_settings
+from tests.gateway.serving import with_loop
+
+CLIP = CLIPS[0]
+# Subtype of the same samples in a wav file, by the format of the session.
+SUBTYPES = {"audio/pcm": "PCM_16", "audio/pcmu": "ULAW", "audio/pcma": "ALAW"}
+
+
+def recorded(folder: Path, form: str, clip: Path = CLIP) -> tuple[Path, bytes]:
+    """The clip in the format of a session: as a file for the command line, and the bytes to send."""
+    rate = 24_000 if form == "audio/pcm" else 8000
+    sound, own = soundfile.read(clip, dtype="float32")
+    wav, raw = folder / "a.wav", folder / "a.raw"
+    for path, kind in ((wav, "WAV"), (raw, "RAW")):
+        soundfile.write(path, soxr.resample(sound, own, rate).clip(-1, 1), rate, SUBTYPES[form], format=kind)
+    return wav, raw.read_bytes()
+
+
+def transcription(form: str = "audio/pcm", **given: Any) -> Any:
+    """A session whose client commits."""
+    audio = {"format": {"type": form}, "transcription": {"model": "asr-en", "language": "en"}, "turn_detection": None}
+    return {"type": "transcription", "audio": {"input": {**audio, **given}}}
+
+
+@asynccontextmanager
+async def connected(server: Running, api_key: str = "none", **query: str) -> AsyncIterator[AsyncRealtimeConnection]:
+    http = openai.DefaultAsyncHttpxClient(trust_env=False)
+    async with (
+        AsyncOpenAI(api_key=api_key, base_url=server.base_url, http_client=http) as client,
+        client.realtime.connect(
+            extra_query={"intent": "transcription", **query}, websocket_connection_options={"proxy": None}
+        ) as connection,
+    ):
+        yield connection
+
+
+async def send(connection: AsyncRealtimeConnection, data: bytes, size: int = 4800) -> None:
+    for start in range(0, len(data), size):
+        await connection.input_audio_buffer.append(audio=base64.b64encode(data[start : start + size]).decode())
+
+
+async def until_completed(connection: AsyncRealtimeConnection) -> tuple[list[Any], Completed]:
+    events = []
+    while not isinstance(event := await connection.recv(), Completed):
+        assert not isinstance(event, RealtimeErrorEvent), event
+        events.append(event)
+    return events, event
+
+
+@pytest.mark.parametrize("form", list(SUBTYPES))
+def test_a_session_hears_what_the_command_line_hears(form: str, tmp_path: Path) -> None:
+    """In every format; deltas come while audio is sent, and together they are the transcript."""
+    wav, data = recorded(tmp_path, form)
+    expected = heard(wav)
+
+    @with_loop
+    async def talk() -> None:
+        async with recogniser() as server, connected(server) as connection:
+            assert isinstance(await connection.recv(), SessionCreatedEvent)
+            await connection.session.update(session=transcription(form))
+            assert isinstance(await connection.recv(), SessionUpdatedEvent)
+            await send(connection, data)
+            first = await connection.recv()
+            assert isinstance(first, Delta)
+            await connection.input_audio_buffer.commit()
+            events, completed = await until_completed(connection)
+        committed = next(event for event in events if isinstance(event, InputAudioBufferCommittedEvent))
+        deltas = [event for event in [first, *events] if isinstance(event, Delta)]
+        assert "".join(event.delta or "" for event in deltas) == completed.transcript == expected["text"]
+        assert {event.item_id for event in deltas} == {completed.item_id} == {committed.item_id}
+        assert completed.usage.to_dict() == {"type": "duration", "seconds": expected["duration_s"]}
+
+    talk()
+    assert expected["text"]
+
+
+def test_several_items_in_a_row(tmp_path: Path) -> None:
+    """Each hears its own audio, the next in order after it; one that is cleared leaves nothing behind."""
+    wav, data = recorded(tmp_path, "audio/pcm")
+    expected = heard(wav)["text"]
+
+    @with_loop
+    async def talk() -> None:
+        async with recogniser() as server, connected(server, model="asr-en") as connection:
+            await connection.recv()
+            await connection.session.update(session=transcription())
+            await connection.recv()
+            await send(connection, data)
+            await connection.input_audio_buffer.commit()
+            _, first = await until_completed(connection)
+            await send(connection, data[: len(data) // 2])
+            await connection.input_audio_buffer.clear()
+            await send(connection, data)
+            await connection.input_audio_buffer.commit()
+            events, last = await until_completed(connection)
+            assert server.host.open_streams == 1
+        committed = next(event for event in events if isinstance(event, InputAudioBufferCommittedEvent))
+        assert committed.previous_item_id == first.item_id
+        assert first.transcript == expected
+        # What was heard before is context for the encoder, so words may differ; that the sentence is whole may not.
+        assert abs(len(last.transcript.split()) - len(expected.split())) <= 3
+        await server.host.until_empty()
+
+    talk()
+
+
+@with_loop
+async def test_errors_leave_the_session_open() -> None:
+    """Each names what cannot be served and the event that asked for it."""
+    refused = [
+        (transcription(noise_reduction={"type": "near_field"}), "session.audio.input.noise_reduction"),
+        (transcription(turn_detection={"type": "semantic_vad"}), "session.audio.input.turn_detection.type"),
+        (transcription(transcription={"model": "whisper-1"}), "session.audio.input.transcription.model"),
+        ({"type": "realtime", "instructions": "Be kind."}, "session.instructions"),
+    ]
+    async with recogniser() as server, connected(server) as connection:
+        await connection.recv()
+        for session, param in refused:
+            await connection.session.update(session=session, event_id="mine")
+            event = await connection.recv()
+            assert isinstance(event, RealtimeErrorEvent)
+            assert (event.error.param, event.error.event_id) == (param, "mine")
+        await connection.input_audio_buffer.commit()
+        event = await connection.recv()
+        assert isinstance(event, RealtimeErrorEvent)
+        assert event.error.code == "input_audio_buffer_commit_empty"
+        await connection.response.create()
+        event = await connection.recv()
+        assert isinstance(event, RealtimeErrorEvent)
+        assert event.error.param == "type"
+        await connection.session.update(session=transcription())
+        assert isinstance(await connection.recv(), SessionUpdatedEvent)
+
+
+@with_loop
+async def test_the_blocking_client(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The same over the client without an event loop, with a key."""
+    _, data = recorded(tmp_path_factory.mktemp("clip"), "audio/pcm")
+
+    def talk(base_url: str) -> str:
+        http = openai.DefaultHttpxClient(trust_env=False)
+        options: Any = {"proxy": None}
+        with (
+            OpenAI(api_key=ADA, base_url=base_url, http_client=http) as client,
+            client.realtime.connect(model="asr-en", websocket_connection_options=options) as connection,
+        ):
+            connection.session.update(session=transcription())
+            connection.input_audio_buffer.append(audio=base64.b64encode(data).decode())
+            connection.input_audio_buffer.commit()
+            return next(event for event in connection if isinstance(event, Completed)).transcript
+
+    async with recogniser(access=access_settings()) as server:
+        assert await asyncio.to_thread(talk, server.base_url)
+        async with connected(server, "sk-nobody") as connection:
+            event = await connection.recv()
+            assert isinstance(event, RealtimeErrorEvent)
+            assert event.error.code == "invalid_api_key"
