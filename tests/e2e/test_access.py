@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import structlog
 import trustme
 
 from streamer.client import Tls, connect
-from streamer.config import TlsSection
+from streamer.config import AccessSection, TlsSection
 from streamer.errors import QuotaExceeded, StreamerError, Unauthenticated
 from tests.e2e.serving import serving
 from tests.e2e.test_streams import LIVE, audio, expected_text, rest_of, send_all, text_of
@@ -76,6 +77,25 @@ async def test_the_limit_of_one_key_does_not_touch_another(tmp_path: Path, trans
         await served.host.until_empty()
         async with connect(url, LIVE, api_key=BOB):
             pass
+
+
+@with_loop
+async def test_the_limit_of_an_address_holds_over_all_transports(tmp_path: Path) -> None:
+    """Without keys one address has so many streams, whichever way it comes; when one ends there is room again."""
+    async with serving(tmp_path, "grpc", access=AccessSection(max_streams_per_address=2)) as served:
+        urls = [getattr(served.addresses, transport) for transport in TRANSPORTS]
+        async with connect(urls[0], LIVE):
+            async with connect(urls[1], LIVE):
+                for url in urls:
+                    error = await refusal(url, None)
+                    assert (type(error), str(error)) == (
+                        QuotaExceeded,
+                        "expected at most 2 open streams at a time, got one more",
+                    )
+            while served.host.open_streams == 2:  # noqa: ASYNC110 - nothing tells when the server has noticed
+                await asyncio.sleep(0)
+            async with connect(urls[1], LIVE):
+                pass
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -166,10 +167,33 @@ async def test_a_bad_certificate_is_not_taken_up(tmp_path: Path, transport: str)
     assert reasons == [f"tls key {tls.key} does not belong to tls cert {tls.cert}"]
 
 
-def test_nothing_older_than_tls_1_2(tmp_path: Path) -> None:
-    """RFC 8996 retires TLS 1.0 and 1.1; gRPC's own floor is the same."""
-    context = Certificates(Authority(tmp_path).certify()).http_context()
-    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+def spoken(port: int, ca: Path, version: ssl.TLSVersion) -> tuple[str | None, str | None]:
+    """Version and protocol that a client of exactly this version of TLS agrees on with the server."""
+    context = ssl.create_default_context(cafile=ca)
+    # At its usual level the client itself would not speak what is old.
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.minimum_version = context.maximum_version = version
+    with (
+        socket.create_connection(("127.0.0.1", port)) as connection,
+        context.wrap_socket(connection, server_hostname="127.0.0.1") as secure,
+    ):
+        return secure.version(), secure.selected_alpn_protocol()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@with_loop
+async def test_nothing_older_than_tls_1_2(tmp_path: Path, transport: str) -> None:
+    """TLS 1.1, which RFC 8996 retires, is refused; each port says in the handshake what it speaks."""
+    ours = Authority(tmp_path)
+    async with serving_with(ours.certify()) as (_, addresses):
+        port = addresses.grpc_port if transport == "grpc" else addresses.http_port
+        protocol = "h2" if transport == "grpc" else "http/1.1"
+        for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
+            assert await asyncio.to_thread(spoken, port, ours.file, version) == (name, protocol)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.to_thread(spoken, port, ours.file, ssl.TLSVersion.TLSv1_1)
 
 
 def damaged(kind: str) -> bytes:
