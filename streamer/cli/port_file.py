@@ -18,12 +18,27 @@ class Ports(TypedDict):
     grpc_port: int
     http_port: int
     wyoming_port: int | None
+    admin_port: int | None
     pid: int
 
 
-def write_ports(path: Path, host: str, grpc_port: int, http_port: int, wyoming_port: int | None = None) -> None:
+def write_ports(
+    path: Path,
+    host: str,
+    grpc_port: int,
+    http_port: int,
+    wyoming_port: int | None = None,
+    admin_port: int | None = None,
+) -> None:
     """Write the file in one piece: whoever sees it sees all of it. Raises `StreamerError`."""
-    ports = Ports(host=host, grpc_port=grpc_port, http_port=http_port, wyoming_port=wyoming_port, pid=os.getpid())
+    ports = Ports(
+        host=host,
+        grpc_port=grpc_port,
+        http_port=http_port,
+        wyoming_port=wyoming_port,
+        admin_port=admin_port,
+        pid=os.getpid(),
+    )
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
             json.dump(ports, file)

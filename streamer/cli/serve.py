@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,9 @@ def serve(
     ] = None,
     bundle_path: BundlePath = None,
     workers: Workers = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes that share the ports, for many cores.", show_default=False)
+    ] = None,
     provider: Runtime = None,
     max_batch: Annotated[int | None, typer.Option(help="Rows of a model call.", show_default=False)] = None,
     max_streams: Annotated[int | None, typer.Option(help="Live streams per bundle.", show_default=False)] = None,
@@ -56,6 +60,7 @@ def serve(
             "models": given(model),
             "bundle_path": given(bundle_path),
             "drain_deadline_s": drain_deadline,
+            "processes": processes,
             "log_level": log_level.value if log_level else None,
             "engine": {
                 "workers": workers,
@@ -81,26 +86,51 @@ def _run(settings: Settings, port_file: Path | None) -> None:
     if port_file is not None:
         # What an earlier server left there must not be taken for this one's.
         port_file.unlink(missing_ok=True)
-    asyncio.run(_serve(settings, port_file))
+    if settings.processes > 1:
+        from streamer.cli.fleet import Fleet
+
+        asyncio.run(Fleet(settings).run(lambda addresses: _announce(_models_of(settings), addresses, port_file)))
+        return
+    asyncio.run(serve_until_told(settings, lambda host, addresses: _announce(_served(host), addresses, port_file)))
 
 
-async def _serve(settings: Settings, port_file: Path | None) -> None:
+async def serve_until_told(
+    settings: Settings, on_started: Callable[[Host, Addresses], None], shared_ports: bool = False
+) -> None:
+    """Serve in this process until SIGTERM or SIGINT, then drain; raises `StreamerError` if that cannot begin."""
     from streamer.gateway.server import Gateway
     from streamer.host.assemble import running_host
 
     async with running_host(settings) as host:
-        gateway = Gateway(host, settings)
+        gateway = Gateway(host, settings, shared_ports)
         try:
-            await gateway.run(lambda addresses: _announce(host, addresses, port_file))
+            await gateway.run(lambda addresses: on_started(host, addresses))
         except OSError as error:
             raise StreamerError(str(error)) from None
         finally:
             await gateway.stop()
 
 
-def _announce(host: Host, addresses: Addresses, port_file: Path | None) -> None:
+def _served(host: Host) -> list[str]:
+    return [f"{model.name}@{model.version}" for model in host.models()]
+
+
+def _models_of(settings: Settings) -> list[str]:
+    from streamer.bundle.registry import Registry
+
+    registry = Registry(settings.bundle_path)
+    return [registry.find(name).key for name in settings.models]
+
+
+def _announce(models: list[str], addresses: Addresses, port_file: Path | None) -> None:
     if port_file is not None:
-        write_ports(port_file, addresses.host, addresses.grpc_port, addresses.http_port, addresses.wyoming_port)
-    models = ", ".join(f"{model.name}@{model.version}" for model in host.models())
+        write_ports(
+            port_file,
+            addresses.host,
+            addresses.grpc_port,
+            addresses.http_port,
+            addresses.wyoming_port,
+            addresses.admin_port,
+        )
     wyoming = f", {addresses.wyoming}" if addresses.wyoming else ""
-    typer.echo(f"streamer is ready: {addresses.grpc} and {addresses.websocket}{wyoming}, serving {models}")
+    typer.echo(f"streamer is ready: {addresses.grpc} and {addresses.websocket}{wyoming}, serving {', '.join(models)}")

@@ -44,6 +44,10 @@ def create_admin_app(services: Services, commands: Sequence[BaseRoute] = ()) -> 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
+    async def readyz(_: Request) -> Response:
+        reason = services.readiness.reason
+        return JSONResponse({"ready": reason is None, "reason": reason}, status_code=200 if reason is None else 503)
+
     async def metrics(_: Request) -> Response:
         return Response(services.host.metrics_text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
@@ -54,6 +58,7 @@ def create_admin_app(services: Services, commands: Sequence[BaseRoute] = ()) -> 
 
     routes = [
         Route("/healthz", healthz),
+        Route("/readyz", readyz),
         Route("/metrics", metrics),
         Route("/v1/keys/reload", reload_keys, methods=["POST"]),
         *commands,

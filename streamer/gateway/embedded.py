@@ -29,14 +29,15 @@ class HttpServer:
     Drives uvicorn by its steps: its own `serve` takes over the signals and closes every WebSocket at the first one.
     """
 
-    def __init__(self, app: Starlette, certificates: Certificates | None = None) -> None:
+    def __init__(self, app: Starlette, certificates: Certificates | None = None, is_port_shared: bool = False) -> None:
+        self._is_port_shared = is_port_shared
         self._config = _config(app)
         self._certificates = certificates
         self._server = uvicorn.Server(self._config)
 
     async def start(self, address: str, port: int) -> int:
         """Bind and serve; returns the port. Raises `OSError` if it cannot be bound."""
-        listener = _listen(address, port)
+        listener = _listen(address, port, self._is_port_shared)
         self._config.load()
         self._config.ssl = self._certificates.http_context() if self._certificates else None
         self._server.lifespan = self._config.lifespan_class(self._config)
@@ -96,11 +97,13 @@ def _config(app: Starlette) -> uvicorn.Config:
     )
 
 
-def _listen(address: str, port: int) -> socket.socket:
+def _listen(address: str, port: int, is_shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _PEER_TIMEOUT_MS)
         listener.bind((address, port))

@@ -21,9 +21,19 @@ from starlette.routing import Route
 _ANSWER_S = 5.0
 # Loading and warming up a model takes a while.
 _COMMAND_S = 300.0
-_COMMANDS = ("/v1/models/load", "/v1/models/unload", "/v1/keys/reload")
+_COMMANDS = ("/v1/models/load", "/v1/models/unload", "/v1/models/reload", "/v1/keys/reload")
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of every process: GET, or POST if there is a body. `authorization` is passed on."""
+
+    path: str
+    body: bytes | None = None
+    authorization: str = ""
+    timeout_s: float = _ANSWER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +44,25 @@ class Answer:
     body: bytes
 
 
-Ask = Callable[[str, bytes | None, float], Awaitable[Answer]]
-"""Asks one process: path, body (None for GET) and seconds; raises `OSError` if it does not answer."""
+Ask = Callable[[Question], Awaitable[Answer]]
+"""Asks one process; raises `OSError` if it does not answer."""
 
 
 def asking(url: str) -> Ask:
     """Return what asks the admin port at `url`."""
 
-    async def ask(path: str, body: bytes | None, timeout_s: float) -> Answer:
-        return await asyncio.to_thread(_fetch, url + path, body, timeout_s)
+    async def ask(question: Question) -> Answer:
+        return await asyncio.to_thread(_fetch, url, question)
 
     return ask
 
 
-def _fetch(url: str, body: bytes | None, timeout_s: float) -> Answer:
-    request = urllib.request.Request(url, body, {"content-type": "application/json"} if body is not None else {})
+def _fetch(url: str, question: Question) -> Answer:
+    request = urllib.request.Request(url + question.path, question.body)
+    if question.authorization:
+        request.add_header("authorization", question.authorization)
     try:
-        with _DIRECT.open(request, timeout=timeout_s) as answer:
+        with _DIRECT.open(request, timeout=question.timeout_s) as answer:
             return Answer(answer.status, answer.read())
     except urllib.error.HTTPError as refusal:
         return Answer(refusal.code, refusal.read())
@@ -60,12 +72,12 @@ def fleet_app(members: Callable[[], Mapping[str, Ask]]) -> Starlette:
     """Return the app for operators of the processes that `members` returns, by name."""
 
     async def metrics(_: Request) -> Response:
-        answers = await _ask_all(members(), "/metrics", None, _ANSWER_S)
+        answers = await _ask_all(members(), Question("/metrics"))
         texts = {name: answer.body.decode() for name, answer in answers.items() if answer.status == 200}
         return Response(merge_metrics(texts), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def readyz(_: Request) -> Response:
-        answers = await _ask_all(members(), "/readyz", None, _ANSWER_S)
+        answers = await _ask_all(members(), Question("/readyz"))
         processes = {name: answer.status == 200 for name, answer in answers.items()}
         ready = bool(processes) and all(processes.values())
         return JSONResponse({"ready": ready, "processes": processes}, status_code=200 if ready else 503)
@@ -74,7 +86,9 @@ def fleet_app(members: Callable[[], Mapping[str, Ask]]) -> Starlette:
         return PlainTextResponse("ok\n")
 
     async def command(request: Request) -> Response:
-        answers = await _ask_all(members(), request.url.path, await request.body(), _COMMAND_S)
+        authorization = request.headers.get("authorization", "")
+        question = Question(request.url.path, await request.body(), authorization, _COMMAND_S)
+        answers = await _ask_all(members(), question)
         worst = max((answer.status for answer in answers.values()), default=503)
         processes = {name: _plain(answer.body) for name, answer in answers.items()}
         return JSONResponse({"processes": processes}, status_code=worst)
@@ -104,9 +118,9 @@ class _Merged(Collector):
         return merged.values()
 
 
-async def _ask_all(members: Mapping[str, Ask], path: str, body: bytes | None, timeout_s: float) -> dict[str, Answer]:
+async def _ask_all(members: Mapping[str, Ask], question: Question) -> dict[str, Answer]:
     """Ask all at once; who does not answer counts as 503."""
-    answers = await asyncio.gather(*(ask(path, body, timeout_s) for ask in members.values()), return_exceptions=True)
+    answers = await asyncio.gather(*(ask(question) for ask in members.values()), return_exceptions=True)
     return {name: _answered(answer) for name, answer in zip(members, answers, strict=True)}
 
 

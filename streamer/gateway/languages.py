@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streamer.host.host import ModelInfo
+    from streamer.host.catalogue import ModelInfo
 
 
 def served_language(tag: str, model: str, models: Iterable[ModelInfo]) -> str:

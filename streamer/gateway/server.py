@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from streamer.config import Settings
-from streamer.errors import InvalidRequest
+from streamer.errors import InvalidRequest, StreamerError
 from streamer.gateway.access import Access
 from streamer.gateway.admin import check_exposure, create_admin_app, is_loopback
+from streamer.gateway.commands import model_commands
 from streamer.gateway.embedded import HttpServer
 from streamer.gateway.grpc import GrpcServer
 from streamer.gateway.http import create_app
@@ -66,7 +67,7 @@ class Gateway:
     Raises `InvalidRequest` for keys and certificates that cannot be used, and for commands open to a network.
     """
 
-    def __init__(self, host: Host, settings: Settings) -> None:
+    def __init__(self, host: Host, settings: Settings, shared_ports: bool = False) -> None:
         self._host = host
         self._settings = settings
         self._readiness = Readiness(host)
@@ -75,12 +76,12 @@ class Gateway:
         self._certificates = Certificates(settings.tls) if settings.tls else None
         self._follower: asyncio.Task[None] | None = None
         services = Services(host, settings, self._access, self._readiness)
-        self._grpc = GrpcServer(services, self._certificates)
-        self._http = HttpServer(create_app(services), self._certificates)
+        self._grpc = GrpcServer(services, self._certificates, shared_ports)
+        self._http = HttpServer(create_app(services), self._certificates, shared_ports)
         # On loopback there is nobody to hide from, and those who scrape metrics need no certificate.
         admin_certificates = None if is_loopback(settings.admin_host) else self._certificates
-        self._admin = HttpServer(create_admin_app(services), admin_certificates)
-        self._wyoming = WyomingServer(services)
+        self._admin = HttpServer(create_admin_app(services, model_commands(services)), admin_certificates)
+        self._wyoming = WyomingServer(services, shared_ports)
 
     async def start(self) -> Addresses:
         """Bind the ports and serve; raises `OSError` and then serves nothing."""
@@ -132,10 +133,14 @@ class Gateway:
         await asyncio.gather(*(server.stop(grace_s) for server in servers))
 
     async def reload(self) -> None:
-        """Read keys and certificates again; what cannot be used is logged, and the old ones stay."""
-        await asyncio.to_thread(self._reload)
+        """Read keys, certificates and models again; what cannot be used is logged, and the old ones stay."""
+        await asyncio.to_thread(self._reload_files)
+        try:
+            await self._host.rollout.reload()
+        except StreamerError as error:
+            log.error("models not reloaded", reason=str(error))
 
-    def _reload(self) -> None:
+    def _reload_files(self) -> None:
         try:
             self._access.reload()
         except InvalidRequest as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -22,17 +22,19 @@ from streamer.errors import (
     Overloaded,
     StreamerError,
     StreamTimeout,
-    UnknownBundle,
     wire_code,
 )
 from streamer.host.callers import ANONYMOUS, Caller
+from streamer.host.catalogue import Catalogue, Model, ModelInfo
 from streamer.host.metrics import HostMetrics
 from streamer.host.outbox import Outbox
-from streamer.host.quotas import Quotas
-from streamer.host.stream import Stream
-from streamer.session.messages import Config, Warning
+from streamer.host.quotas import AudioMeter, Quotas
+from streamer.host.rollout import Rollout
+from streamer.host.stream import Leases, Stream
+from streamer.session.detector import SpeechDetector
+from streamer.session.messages import Config, Decoding, Endpointing, Warning
 from streamer.session.session import Session, SessionSettings
-from streamer.tasks.registry import task_maker
+from streamer.tasks.vad import DetectSpeech
 from streamer.work import Lease
 
 _TICK_S = 0.25
@@ -43,21 +45,6 @@ _CLOSE_S = 5.0
 _DRAINING = "server is shutting down, connect to another one"
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """One served bundle, as clients see it."""
-
-    name: str
-    version: str
-    task: str
-    description: str
-    languages: tuple[str, ...]
-    sample_rate: int
-    chunk_ms: float
-    delay_ms: float
-    is_default: bool
 
 
 class Host:
@@ -76,8 +63,8 @@ class Host:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
-        self._bundles = tuple(bundles)
-        self._task_makers = {bundle.key: task_maker(bundle.manifest, bundle.folder) for bundle in self._bundles}
+        self._catalogue = Catalogue(bundles)
+        self.rollout = Rollout(engine, self._catalogue, settings)
         self._settings = settings
         self._registry = registry
         self._metrics = HostMetrics(registry)
@@ -93,6 +80,7 @@ class Host:
         self._streams: dict[Stream, Caller] = {}
         self._opening: set[Stream] = set()
         self._quotas = Quotas(clock)
+        self._meter = AudioMeter(self._quotas)
         self._dirty: dict[Worker, set[Stream]] = {}
         self._draining = False
         self._empty = asyncio.Event()
@@ -139,7 +127,7 @@ class Host:
 
     def models(self) -> tuple[ModelInfo, ...]:
         """What is served, defaults first within each task."""
-        return tuple(_model_info(bundle, bundle is self._default(bundle)) for bundle in self._bundles)
+        return self._catalogue.infos()
 
     def metrics_text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -186,44 +174,37 @@ class Host:
 
     def _admit(self, stream: Stream, config: Config, now: float) -> None:
         """Choose a worker, take its leases and let it open the session; raises `StreamerError` and then holds none."""
-        bundle = self._resolve(config.task, config.model)
-        manifest = bundle.manifest
+        model = self._catalogue.resolve(config.task, config.model)
+        manifest = model.bundle.manifest
         if config.language and manifest.languages and config.language not in manifest.languages:
             raise InvalidRequest(
                 f"model {manifest.name} speaks {', '.join(manifest.languages)}, got language {config.language!r}"
             )
-        task = self._task_makers[bundle.key](config.endpointing, config.decoding)
-        worker, leases = self._lease(bundle)
+        task = model.make_task(config.endpointing, config.decoding, config.vad)
+        lanes, detector = [model.bundle], None
+        if config.vad.wanted and config.task != "vad":
+            detection = self._catalogue.detection()
+            lanes.append(detection.bundle)
+            detector = _detector(detection, config)
+        worker, (leases, *detector_leases) = self._lease(lanes)
         chunk_ms = 1000 * task.chunk_samples / task.sample_rate
         self._opening.discard(stream)
-        stream.attach(worker, bundle.key, leases, config, self._dirty[worker], chunk_ms)
-        worker.post(partial(stream.begin, task, now))
+        stream.attach(worker, leases, config, self._dirty[worker], chunk_ms, *detector_leases)
+        worker.post(partial(stream.begin, task, now, detector))
 
-    def _lease(self, bundle: Bundle) -> tuple[Worker, tuple[Lease, ...]]:
-        worker = self._engine.choose_worker(bundle.key)
-        leases: list[Lease] = []
+    def _lease(self, bundles: Sequence[Bundle]) -> tuple[Worker, list[Leases]]:
+        """Lease a row of every pool of every bundle from one worker, chosen by the first bundle; all or none."""
+        worker = self._engine.choose_worker(bundles[0].key)
+        lent: list[Lease] = []
         try:
-            for pool in bundle.manifest.pools:
-                leases.append(worker.lease(bundle.key, pool.name))
+            for bundle in bundles:
+                for pool in bundle.manifest.pools:
+                    lent.append(worker.lease(bundle.key, pool.name))
         except StreamerError:
-            for lease in leases:
+            for lease in lent:
                 worker.release(lease)
             raise
-        return worker, tuple(leases)
-
-    def _resolve(self, task: str, model: str) -> Bundle:
-        served = [bundle for bundle in self._bundles if bundle.manifest.task.kind == task]
-        if not served:
-            raise UnknownBundle(f"no model for task {task!r} is served here")
-        if not model:
-            return served[0]
-        for bundle in served:
-            if model in (bundle.manifest.name, bundle.key):
-                return bundle
-        raise UnknownBundle(f"unknown model {model!r}, expected one of {', '.join(b.key for b in served)}")
-
-    def _default(self, bundle: Bundle) -> Bundle:
-        return self._resolve(bundle.manifest.task.kind, "")
+        return worker, [Leases(b.key, tuple(lease for lease in lent if lease.bundle == b.key)) for b in bundles]
 
     def _stream_ended(self, stream: Stream, error: StreamerError | None) -> None:
         """Forget a stream; called on its worker's thread, or on the loop if it was never admitted."""
@@ -239,6 +220,7 @@ class Host:
         caller = self._streams.pop(stream)
         self._opening.discard(stream)
         self._quotas.close_stream(caller)
+        self._meter.end(stream, caller, stream.session.heard_s)
         log.info("stream ended", session=stream.session.session_id, key=caller.name, outcome=outcome)
         self._metrics.open_streams.set(len(self._streams))
         self._metrics.streams.labels(outcome).inc()
@@ -267,12 +249,14 @@ class Host:
         return tick
 
     async def _time_out_openings(self) -> None:
-        """End streams that connect and never send a config."""
+        """Count audio; end streams that connect and never send a config; look whether retired models can go."""
         limit_s = self._session_settings.idle_timeout_ms / 1000
         while True:
             await asyncio.sleep(_TICK_S)
+            self.rollout.remove_retired()
             now = self._clock()
-            for stream in tuple(self._streams):
+            for stream, caller in tuple(self._streams.items()):
+                self._meter.count(stream, caller, stream.session.heard_s)
                 if stream.worker is None and now - stream.connected_at > limit_s:
                     stream.fail(StreamTimeout(f"no config within {limit_s:g} s"))
 
@@ -293,19 +277,7 @@ def _wake(streams: tuple[Stream, ...]) -> None:
         stream.wake()
 
 
-def _model_info(bundle: Bundle, is_default: bool) -> ModelInfo:
-    manifest = bundle.manifest
-    rate = manifest.sample_rate or 0
-    audio = next((graph.audio for graph in manifest.graphs if graph.audio), None)
-    to_ms = 1000 / rate if rate else 0.0
-    return ModelInfo(
-        name=manifest.name,
-        version=manifest.version,
-        task=manifest.task.kind,
-        description=manifest.description,
-        languages=manifest.languages,
-        sample_rate=rate,
-        chunk_ms=audio.hop_samples * to_ms if audio else 0.0,
-        delay_ms=audio.delay_samples * to_ms if audio else 0.0,
-        is_default=is_default,
-    )
+def _detector(model: Model, config: Config) -> SpeechDetector:
+    task = model.make_task(Endpointing(), Decoding(), replace(config.vad, gate=False))
+    assert isinstance(task, DetectSpeech)
+    return SpeechDetector(task, config.sample_rate)

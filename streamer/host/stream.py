@@ -6,23 +6,34 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from streamer.audio.pcm import bytes_per_sample
-from streamer.errors import ModelFault, StreamerError
+from streamer.errors import ModelFault, StreamerError, Superseded
 from streamer.host.outbox import Outbox
+from streamer.session.detector import SpeechDetector
 from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage
 from streamer.session.session import Session
 from streamer.work import Lease, Priority, Result, Row, Step
 
 if TYPE_CHECKING:
     from streamer.engine.worker import Worker
+    from streamer.host.resuming import Keeper
+    from streamer.host.snapshots import SnapshotStore
     from streamer.tasks.base import Task
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """The rows of one bundle that a stream holds: one of each pool."""
+
+    bundle: str
+    held: tuple[Lease, ...]
 
 
 class Stream:
@@ -61,13 +72,17 @@ class Stream:
         self._worker: Worker | None = None
         self._leases: tuple[Lease, ...] = ()
         self._bundle = ""
+        # The bundle and the leases of the voice activity detector, if the stream has one.
+        self._detector_bundle = ""
+        self._detector_leases: tuple[Lease, ...] = ()
+        # Of a resumable stream, from `begin` on.
+        self._keeper: Keeper | None = None
         # Streams of this worker with news since its last iteration; shared with the host, worker's thread only.
         self._dirty: set[Stream] = set()
-        self._bytes_per_second = 1
         self._priority = Priority.LIVE
-        # Bytes handed to the worker that its session has not received yet (event loop adds, worker subtracts).
-        self._bytes_sent = 0
-        self._bytes_received = 0
+        # Audio handed to the worker and received by its session, in ms: the same sum, so both end up equal.
+        self._ms_sent = 0.0
+        self._ms_received = 0.0
         self._ended = False
         self._aborted = False
         # Both sides may release.
@@ -93,7 +108,7 @@ class Stream:
         if self._ended:
             return
         if isinstance(message, Audio):
-            self._bytes_sent += len(message.data)
+            self._ms_sent += self.session.longest_ms(message)
         self._posted += 1
         self._worker.post(partial(self._receive, message, now))
 
@@ -128,6 +143,16 @@ class Stream:
             self._release()
             self._worker.post(partial(self._end, None))
 
+    def supersede(self) -> None:
+        """The client goes on with the stream over another connection: free its slot at once."""
+        error = Superseded("stream was resumed over another connection")
+        if self._worker is None:
+            self.fail(error)
+        else:
+            self._aborted = True
+            self._release()
+            self._worker.post(partial(self.fail, error))
+
     def wake(self) -> None:
         """Tell waiting `send`, `settle` and `receive` calls to look again."""
         self._progress.set()
@@ -139,19 +164,21 @@ class Stream:
     def attach(
         self,
         worker: Worker,
-        bundle: str,
-        leases: tuple[Lease, ...],
+        leases: Leases,
         config: Config,
         dirty: set[Stream],
         chunk_ms: float,
+        detection: Leases | None = None,
     ) -> None:
         """Bind the admitted stream to its worker and its leases; it adds itself to `dirty` when it has news.
 
-        The room is what may wait beyond the chunk of `chunk_ms` that is being collected, however long chunks are.
+        `detection` are those of its voice activity detector, of the same worker. The room is what may wait beyond the
+        chunk of `chunk_ms` that is being collected, however long chunks are.
         """
         self._room_ms += chunk_ms
-        self._worker, self._bundle, self._leases, self._dirty = worker, bundle, leases, dirty
-        self._bytes_per_second = config.sample_rate * bytes_per_sample(config.encoding) * config.channels
+        self._worker, self._bundle, self._leases, self._dirty = worker, leases.bundle, leases.held, dirty
+        if detection is not None:
+            self._detector_bundle, self._detector_leases = detection.bundle, detection.held
         self._priority = Priority.FILE if config.mode == "file" else Priority.LIVE
 
     @property
@@ -175,7 +202,7 @@ class Stream:
 
     def _has_room(self) -> bool:
         rate = self.session.config.sample_rate if self.session.config else 1
-        queued_ms = 1000 * (self._bytes_sent - self._bytes_received) / self._bytes_per_second
+        queued_ms = self._ms_sent - self._ms_received
         return queued_ms + 1000 * self.session.buffered_samples / rate < self._room_ms
 
     def _is_settled(self) -> bool:
@@ -185,16 +212,29 @@ class Stream:
 
     # Worker side
 
-    def begin(self, task: Task, now: float) -> None:
-        """Open the session with `task`, as of `now`; the first thing that its worker does with it."""
+    def begin(
+        self, task: Task, now: float, detector: SpeechDetector | None = None, keeper: Keeper | None = None
+    ) -> None:
+        """Open the session with `task`, as of `now`; the first thing that its worker does with it.
+
+        `keeper` is there for a resumable stream.
+        """
+        assert self._worker is not None
+        leases = self._leases
         with self._faults():
-            if not self._ended and not self._aborted:
-                self.session.open(task, self._bundle, now)
-                self.publish()
+            if self._ended or self._aborted:
+                return
+            self._keeper = keeper
+            if keeper is None:
+                self.session.open(task, self._bundle, now, *([detector] if detector else []))
+            else:
+                self.session = keeper.begin(self.session, task, self._worker, leases, now)
+            # A stream that was restored may have audio.
+            self._advance()
 
     def _receive(self, message: ClientMessage, now: float) -> None:
         if isinstance(message, Audio):
-            self._bytes_received += len(message.data)
+            self._ms_received += self.session.longest_ms(message)
         with self._faults():
             if not self._ended and not self._aborted:
                 self.session.receive(message, now)
@@ -202,25 +242,55 @@ class Stream:
         self._handled += 1
 
     def _advance(self) -> None:
-        """Submit the next step if one is due, and publish what the session has to say."""
+        """Submit the next steps if any are due, and publish what the session has to say."""
         assert self._worker is not None
+        self._detect()
         # Read before the flag: whoever aborts sets the flag first, so these are the leases of a stream that lives.
         leases = self._leases
         step = self.session.next_step(self._clock())
         if step is not None and not self._aborted:
             row = Row(leases, step.inputs, step.start)
-            work = Step(self._bundle, step.target, row, self.session.deadline(), self._priority)
+            # Many streams may come back at once: live ones must not wait for what these have heard already.
+            priority = Priority.FILE if self.session.is_warming_up else self._priority
+            work = Step(self._bundle, step.target, row, self.session.deadline(), priority)
             self._steps_begun += 1
             self._worker.submit(work, self._complete)
         self.publish()
 
+    def _detect(self) -> None:
+        """Submit the next step of the detector if one is due."""
+        assert self._worker is not None
+        # As in `_advance`.
+        leases = self._detector_leases
+        if not leases:
+            return
+        step = self.session.next_detection()
+        if step is not None and not self._aborted:
+            row = Row(leases, step.inputs, step.start)
+            deadline = self.session.detection_deadline()
+            work = Step(self._detector_bundle, step.target, row, deadline, self._priority)
+            self._worker.submit(work, self._complete_detection)
+
+    def _complete_detection(self, result: Result) -> None:
+        with self._faults():
+            if self._ended or self._aborted:
+                return
+            if result.error is not None:
+                raise result.error
+            self.session.complete_detection(result.outputs, self._clock())
+            self._advance()
+
     def _complete(self, result: Result) -> None:
+        assert self._worker is not None
+        leases = self._leases
         with self._faults():
             if self._ended or self._aborted:
                 return
             if result.error is not None:
                 raise result.error
             self.session.complete(result.outputs, self._clock())
+            if self._keeper is not None:
+                self._keeper.after_step(self.session, self._worker, leases, self._clock())
             assert self.session.config is not None
             self._on_lag(self.session.config.mode, self.session.lag_s)
             self._advance()
@@ -233,6 +303,22 @@ class Stream:
                 self.session.tick(now)
                 self.outbox.check(now)
                 self.publish()
+
+    def move(self, store: SnapshotStore, error: StreamerError, warning: ServerMessage) -> None:
+        """Write the stream down and then end it with `error`; say `warning` if it cannot be written down."""
+        assert self._worker is not None
+        worker, leases = self._worker, self._leases
+        with self._faults():
+            if self._ended or self._aborted:
+                return
+            self.publish()
+            saved = self._keeper.save(self.session, worker, leases) if self._keeper else None
+            if saved is None:
+                self.say(warning)
+                return
+            # What comes from now on is not part of it; its client sends that again.
+            self._aborted = True
+            store.save(saved).add_done_callback(lambda _: worker.post(partial(self.fail, error)))
 
     def say(self, message: ServerMessage) -> None:
         """Put a message of the host's own into the stream."""
@@ -278,7 +364,8 @@ class Stream:
 
     def _release(self) -> None:
         with self._release_lock:
-            leases, self._leases = self._leases, ()
+            leases = (*self._leases, *self._detector_leases)
+            self._leases = self._detector_leases = ()
         if self._worker is not None:
             for lease in leases:
                 self._worker.release(lease)

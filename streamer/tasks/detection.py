@@ -31,6 +31,9 @@ class Vad:
         return self.events or self.gate
 
 
+NO_VAD = Vad()
+
+
 def check_vad(vad: Vad) -> None:
     """Raise `InvalidRequest` for a value that no detector can be set to."""
     if not 0.05 <= vad.threshold <= 0.95:

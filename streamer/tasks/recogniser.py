@@ -90,8 +90,11 @@ class Recogniser:
             read_calibration(manifest, "confidence"),
         )  # fmt: skip
 
-    def frames(self, outputs: Tensors, frames_done: int) -> Frames:
-        """Read the valid frames of a step's outputs; raises `ModelFault` for what the manifest does not allow."""
+    def frames(self, outputs: Tensors, frames_done: int, started_at: int = 0) -> Frames:
+        """Read the valid frames of a step's outputs; raises `ModelFault` for what the manifest does not allow.
+
+        `started_at` is the frame of the stream that a graph which counts frames calls 0.
+        """
         ids, logps = self._output(outputs, self.ids), self._output(outputs, self.logps)
         if ids.ndim != 1 or ids.shape != logps.shape:
             raise ModelFault(f"expected one log-probability per token, got {logps.shape} for {ids.shape}")
@@ -100,7 +103,8 @@ class Recogniser:
         if not 0 <= n_valid <= most:
             raise ModelFault(f"expected 0 to {most} valid frames, got {n_valid}")
         # Without valid frames the first one means nothing.
-        first = self._count(outputs, self.graph.first_frame, frames_done) if n_valid else frames_done
+        first = started_at + self._count(outputs, self.graph.first_frame, frames_done - started_at)
+        first = first if n_valid else frames_done
         if first < frames_done:
             raise ModelFault(f"expected a first frame of at least {frames_done}, got {first}")
         count = n_valid * self.symbols_per_frame

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -13,18 +13,24 @@ from streamer.errors import InvalidRequest
 from streamer.tasks.base import Task
 from streamer.tasks.beam_program import BeamProgram
 from streamer.tasks.decoding import Decoding
+from streamer.tasks.detection import NO_VAD, Vad
 from streamer.tasks.endpoint import Endpointing
 from streamer.tasks.joint import Joint, read_language_model
 from streamer.tasks.recogniser import Recogniser
 from streamer.tasks.search import BeamOptions, BeamSearch, GreedySearch
 from streamer.tasks.tokens import Vocabulary
 from streamer.tasks.transcribe import Transcribe
+from streamer.tasks.vad import Detection, DetectSpeech
 from streamer.work import Program
 
-KINDS = ("transcribe",)
+KINDS = ("transcribe", "vad")
 
-TaskMaker = Callable[[Endpointing, Decoding], Task]
-"""Makes the host loop of one new stream; raises `InvalidRequest` for a search that the model does not have."""
+
+class TaskMaker(Protocol):
+    """Makes the host loop of one new stream."""
+
+    def __call__(self, endpointing: Endpointing, decoding: Decoding, vad: Vad = NO_VAD) -> Task:
+        """Raise `InvalidRequest` for what the model cannot do, as a search that it does not have."""
 
 
 def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
@@ -34,6 +40,8 @@ def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
     """
     if manifest.task.kind not in KINDS:
         raise InvalidRequest(f"expected a model for {' or '.join(KINDS)}, {manifest.name} is for {manifest.task.kind}")
+    if manifest.task.kind == "vad":
+        return partial(_detect, manifest.name, Detection.of(manifest))
     return partial(_transcribe, manifest.name, Recogniser.of(manifest, folder), Joint.of(manifest))
 
 
@@ -52,9 +60,24 @@ def program_of(manifest: Manifest, folder: Path) -> Program | None:
     return BeamProgram(joint, recogniser.audio.input, blank, forbidden, model, starts)
 
 
+def _detect(model: str, detection: Detection, endpointing: Endpointing, decoding: Decoding, vad: Vad = NO_VAD) -> Task:
+    if decoding != Decoding():
+        raise InvalidRequest(f"model {model} detects speech and has no search, got options of decoding")
+    if vad.gate:
+        raise InvalidRequest(f"model {model} detects speech itself, got vad.gate")
+    return DetectSpeech(detection, vad)
+
+
 def _transcribe(
-    model: str, recogniser: Recogniser, joint: Joint | None, endpointing: Endpointing, decoding: Decoding
+    model: str,
+    recogniser: Recogniser,
+    joint: Joint | None,
+    endpointing: Endpointing,
+    decoding: Decoding,
+    vad: Vad = NO_VAD,
 ) -> Task:
+    if vad.gate and recogniser.audio.hop_samples % recogniser.timing.frame_samples:
+        raise InvalidRequest(f"model {model} cannot be gated by vad.gate: its steps are not of whole frames")
     if not decoding.is_beam:
         return Transcribe(recogniser, endpointing, GreedySearch(recogniser))
     if joint is None:

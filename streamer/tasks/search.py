@@ -36,8 +36,11 @@ class Search(Protocol):
     def inputs(self) -> Mapping[str, Array]:
         """What a step needs beside the audio."""
 
-    def take(self, outputs: Tensors, frames_done: int) -> int:
-        """Add what a step found; returns the frame after its last. Raises `ModelFault`."""
+    def take(self, outputs: Tensors, frames_done: int, started_at: int = 0) -> int:
+        """Add what a step found; returns the frame after its last. Raises `ModelFault`.
+
+        `started_at` is the frame of the stream that a graph which counts frames calls 0.
+        """
 
     @property
     def tokens(self) -> Sequence[Token]:
@@ -75,9 +78,9 @@ class GreedySearch:
         """Nothing but audio."""
         return {}
 
-    def take(self, outputs: Tensors, frames_done: int) -> int:
+    def take(self, outputs: Tensors, frames_done: int, started_at: int = 0) -> int:
         """Read ids and log-probabilities per frame."""
-        frames = self._recogniser.frames(outputs, frames_done)
+        frames = self._recogniser.frames(outputs, frames_done, started_at)
         self._tokens += self._spoken(frames)
         held_back = self._recogniser.held_back(outputs, frames.end)
         self._held_back = [] if held_back is None else self._spoken(held_back)
@@ -163,10 +166,10 @@ class BeamSearch:
         """The beam and the options."""
         return self._fixed if self._beam is None else {**self._fixed, **self._beam.tensors()}
 
-    def take(self, outputs: Tensors, frames_done: int) -> int:
+    def take(self, outputs: Tensors, frames_done: int, started_at: int = 0) -> int:
         """Follow every hypothesis back to its parent, frame by frame."""
         frames = int(outputs["frames"])
-        first = int(outputs["first_frame"]) if "first_frame" in outputs and frames else frames_done
+        first = started_at + int(outputs["first_frame"]) if "first_frame" in outputs and frames else frames_done
         if first < frames_done:
             raise ModelFault(f"expected a first frame of at least {frames_done}, got {first}")
         for frame in range(frames):

@@ -43,6 +43,8 @@ class Transcribe:
         self._start = frozenset(self._recogniser.graph.groups)
         self._chunks = 0
         self._frames = 0
+        # The frame with which the model's states last started.
+        self._started_at = 0
         # The open segment: its number, the frame at which waiting for its first word began. The search has its tokens.
         self._segment = 0
         self._since = 0
@@ -60,9 +62,21 @@ class Transcribe:
     def complete(self, outputs: Tensors, is_padded: bool = False, interims: bool = True) -> Sequence[Transcript]:
         """Take the outputs of a step: an interim if the text changed, finals where the segment ends."""
         before = self._tokens
-        self._frames = self._search.take(outputs, self._frames)
-        self._chunks += 1
+        self._frames = self._search.take(outputs, self._frames, self._started_at)
         self._start = frozenset()
+        return self._after_chunk(before, is_padded, interims)
+
+    def skip(self, is_padded: bool = False, interims: bool = True) -> Sequence[Transcript]:
+        """Take the next chunk for silence: frames without tokens, to which the endpoint rules apply as ever.
+
+        The next step starts all state groups anew: what it says must not depend on how long the silence was.
+        """
+        self._frames += self.hop_samples // self._recogniser.timing.frame_samples
+        self._start, self._started_at = frozenset(self._recogniser.graph.groups), self._frames
+        return self._after_chunk(self._tokens, is_padded, interims)
+
+    def _after_chunk(self, before: Sequence[Token], is_padded: bool, interims: bool) -> Sequence[Transcript]:
+        self._chunks += 1
         endpoint = None if is_padded else self._endpoint()
         if endpoint is Endpoint.MAX_SEGMENT:
             return [*self._cut(), *(self._interim() if interims else [])]
@@ -86,6 +100,7 @@ class Transcribe:
             "start": sorted(self._start),
             "chunks": self._chunks,
             "frames": self._frames,
+            "started_at": self._started_at,
             "segment": self._segment,
             "search": self._search.state(),
             "since": self._since,
@@ -98,7 +113,7 @@ class Transcribe:
         """Continue from what `state` returned."""
         self._rules = Endpointing(**state["rules"])
         self._start = frozenset(state["start"])
-        self._chunks, self._frames = state["chunks"], state["frames"]
+        self._chunks, self._frames, self._started_at = state["chunks"], state["frames"], state["started_at"]
         self._segment, self._since = state["segment"], state["since"]
         self._search.restore(state["search"])
         self._text, self._revision = state["text"], state["revision"]

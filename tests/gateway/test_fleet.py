@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import pytest
@@ -10,7 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from streamer.gateway.fleet import Answer, Ask, fleet_app, merge_metrics
+from streamer.gateway.fleet import Answer, Ask, Question, asking, fleet_app, merge_metrics
+from tests.gateway.fake_host import FakeHost
+from tests.gateway.serving import serving, with_loop
 
 
 def exposed(streams: int) -> bytes:
@@ -22,12 +23,12 @@ def exposed(streams: int) -> bytes:
     return generate_latest(registry)
 
 
-def member(answers: Mapping[str, Answer], asked: list[tuple[str, bytes | None]]) -> Ask:
-    async def ask(path: str, body: bytes | None, timeout_s: float) -> Answer:
-        asked.append((path, body))
-        if path not in answers:
+def member(answers: Mapping[str, Answer], asked: list[Question]) -> Ask:
+    async def ask(question: Question) -> Answer:
+        asked.append(question)
+        if question.path not in answers:
             raise ConnectionRefusedError("gone")
-        return answers[path]
+        return answers[question.path]
 
     return ask
 
@@ -67,15 +68,28 @@ def test_a_process_that_is_gone_is_missing_and_not_ready() -> None:
     assert client.get("/readyz").status_code == 503
 
 
-@pytest.mark.parametrize("path", ["/v1/models/load", "/v1/models/unload", "/v1/keys/reload"])
+@pytest.mark.parametrize("path", ["/v1/models/load", "/v1/models/unload", "/v1/models/reload", "/v1/keys/reload"])
 def test_commands_go_to_all(path: str) -> None:
-    """Each process gets the body; the worst status is the answer's, with what each said."""
-    asked: list[tuple[str, bytes | None]] = []
+    """Each process gets body and credential; the worst status is the answer's, with what each said."""
+    asked: list[Question] = []
     members = {
         "0": member({path: Answer(200, b'{"loaded": "a"}')}, asked),
         "1": member({path: Answer(404, b"unknown")}, asked),
     }
-    answer = TestClient(fleet_app(lambda: members)).post(path, content=json.dumps({"model": "a"}))
-    assert asked == [(path, b'{"model": "a"}')] * 2
+    client = TestClient(fleet_app(lambda: members))
+    answer = client.post(path, content=b'{"model":"a"}', headers={"authorization": "Bearer k"})
+    assert asked == [Question(path, b'{"model":"a"}', "Bearer k", 300.0)] * 2
     assert answer.status_code == 404
     assert answer.json() == {"processes": {"0": {"loaded": "a"}, "1": "unknown"}}
+
+
+@with_loop
+async def test_processes_are_asked_over_their_admin_ports() -> None:
+    """Metrics of a real one; what is refused keeps its status; who is gone is an OSError."""
+    async with serving(FakeHost(), admin_port=0) as addresses:
+        ask = asking(f"http://127.0.0.1:{addresses.admin_port}")
+        assert (await ask(Question("/metrics"))).status == 200
+        assert (await ask(Question("/v1/models/load", b'{"model": "new"}'))).body == b'{"loaded":"new@2.0.0"}'
+        assert (await ask(Question("/v1/models/load", b"{}"))).status == 400
+    with pytest.raises(OSError, match="refused"):
+        await ask(Question("/metrics"))

@@ -13,7 +13,7 @@ from streamer.gateway.wyoming.events import Event
 from streamer.session.messages import Config, Decoding, Hotword
 
 if TYPE_CHECKING:
-    from streamer.host.host import ModelInfo
+    from streamer.host.catalogue import ModelInfo
 
 PROGRAM = "streamer"
 ENCODING = "pcm_s16le"

@@ -30,8 +30,9 @@ log = structlog.get_logger()
 class WyomingServer:
     """Serves the Wyoming protocol at one address; port 0 takes a free one."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, is_port_shared: bool = False) -> None:
         self._services = services
+        self._is_port_shared = is_port_shared
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], _Connection] = {}
 
@@ -39,7 +40,12 @@ class WyomingServer:
         """Bind and serve; returns the port. Raises `OSError` if it cannot be bound."""
         try:
             self._server = await asyncio.start_server(
-                self._serve, address, port, limit=MAX_HEADER_BYTES, backlog=_BACKLOG
+                self._serve,
+                address,
+                port,
+                limit=MAX_HEADER_BYTES,
+                backlog=_BACKLOG,
+                reuse_port=self._is_port_shared or None,
             )
         except OSError as error:
             raise OSError(f"cannot bind wyoming to {address}:{port}: {error.strerror or error}") from None
