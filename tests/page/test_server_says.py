@@ -12,6 +12,7 @@ import pytest
 
 from streamer.errors import Draining, InvalidRequest, ModelFault
 from streamer.session.messages import Warning
+from tests.gateway.keyring import ADA, access_settings
 from tests.page import browser
 from tests.page.conftest import Visiting
 from tests.page.serving import Loop, SayingHost, Site, site_of
@@ -111,6 +112,29 @@ def test_a_warning_is_shown_while_the_stream_goes_on(talking: Any, loop: Loop, v
         page.state_is("Listening")
         page.press("Stop")
         page.state_is("Done")
+
+
+def test_a_key_is_asked_for_and_kept_to_itself(mute: Any, loop: Loop, speech: Path) -> None:
+    """A wrong key is refused, the right one opens; it leaves the page in a header only, never in an address."""
+    with saying(loop, "hello", access=access_settings()) as site, browser.visiting(mute, site.url()) as page:
+        page.has_text("notice-title", "This server wants an API key")
+        key = page.page.get_by_label("API key")
+        browser.playwright.expect(key).to_be_focused()
+        sockets: list[str] = []
+        page.page.on("websocket", lambda socket: sockets.append(socket.url))
+        key.fill("wrong")
+        key.press("Enter")
+        page.has_text("notice-text", "Unknown API key.")
+        key.fill(ADA)
+        key.press("Enter")
+        browser.playwright.expect(page.page.locator("#record")).to_be_enabled()
+        browser.playwright.expect(page.page.locator("#notice")).to_be_hidden()
+        open_file(page, speech)
+        page.state_is("Done")
+        assert page.text() == "hello"
+        assert sockets == [f"ws://localhost:{site.port}/v1/stream"]
+        assert not [url for url in page.requests if ADA in url]
+        assert page.call("() => localStorage.length + sessionStorage.length + document.cookie.length") == 0
 
 
 def test_the_server_is_waited_for(mute: Any, loop: Loop) -> None:

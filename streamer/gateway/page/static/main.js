@@ -38,7 +38,7 @@ async function loadModels() {
     if (status.state === "idle") status.show("idle");
   } catch (error) {
     if (error instanceof Refusal && ["unauthenticated", "permission_denied"].includes(error.code)) {
-      status.tell("key", "bad", titleOf(error.code), error.message);
+      status.tell("key", "bad", titleOf(error.code), sentence(error.message));
       form.askForKey();
       return;
     }
