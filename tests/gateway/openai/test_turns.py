@@ -107,7 +107,7 @@ def test_clearing_nothing_needs_no_stream() -> None:
 def test_the_detector_commits() -> None:
     """Speech that ends closes its item, whose id was told when it began; text before that is held back."""
     turns = begun(DETECTED, 3.0)
-    assert turns.take(result("hel", 2))[1] == []
+    assert turns.take(result("hello", 2))[1] == []
     _, said = turns.take(SpeechEvent("speech_start", RATE))
     assert short(said) == [("input_audio_buffer.speech_started", 700), ("delta", "he")]
     item = said[0]["item_id"]
