@@ -1,35 +1,31 @@
-"""The gRPC server: `streamer.v1.Speech`, `streamer.v1.Models`, health and reflection."""
+"""The gRPC server: `streamer.v1.Speech`, `streamer.v1.Models`, Riva's recognition, health and reflection."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
-import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from streamer.errors import StreamerError
+from streamer.gateway.calls import EOF, Context, connect, statuses
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.relay import relay
+from streamer.gateway.riva import service as riva
 from streamer.gateway.services import Services
 from streamer.gateway.tls import Certificates
+from streamer.host.tracing import traceparent
 from streamer.session.messages import ClientMessage, ServerMessage
 from streamer.v1 import speech_pb2 as pb
 from streamer.wire import protobuf
-from streamer.wire.failure import Failure
 
-if TYPE_CHECKING:
-    from streamer.host import Stream
-
-MAX_MESSAGE_BYTES = 1 << 20
+# What gRPC takes by default. Frames of our own streams are far smaller; Riva's `Recognize` holds all of its audio.
+MAX_MESSAGE_BYTES = 4 << 20
 _SPEECH = "streamer.v1.Speech"
 _MODELS = "streamer.v1.Models"
 _WATCH_INTERVAL_S = 0.25
-_FIRST_MESSAGE_S = 0.5
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # Find peers that vanished without closing, so that their streams end.
@@ -38,10 +34,6 @@ _OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
-
-log = structlog.get_logger()
-_Context = Any  # grpc.aio.ServicerContext; its stubs are older than its methods
-_EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # likewise
 
 
 class GrpcServer:
@@ -57,7 +49,9 @@ class GrpcServer:
         self._server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(is_port_shared))])
         self._health = _Health(services.readiness)
         self._follower: asyncio.Task[None] | None = None
-        self._server.add_generic_rpc_handlers((_speech_handlers(services), _model_handlers(services)))
+        self._server.add_generic_rpc_handlers(
+            (_speech_handlers(services), _model_handlers(services), riva.handlers(services))
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (_SPEECH, _MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -89,8 +83,11 @@ class GrpcServer:
 
 
 def _speech_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
-    async def recognize(_: Any, context: _Context) -> None:
-        await _recognize(services, context)
+    async def recognize(_: Any, context: Context) -> None:
+        # Sent on its own: a first write that is cancelled would leave it half sent, and then no status can follow.
+        await context.send_initial_metadata(())
+        async with statuses(context):
+            await _recognize(services, context)
 
     # Requests stay bytes here, so that one that does not parse is our error and not an unknown one.
     handler = grpc.stream_stream_rpc_method_handler(recognize, response_serializer=pb.ServerMessage.SerializeToString)
@@ -98,11 +95,9 @@ def _speech_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
 
 
 def _model_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
-    async def list_models(_: pb.ListModelsRequest, context: _Context) -> pb.ListModelsResponse:
-        try:
+    async def list_models(_: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        async with statuses(context):
             services.access.of_call(context)
-        except StreamerError as error:
-            await _abort(context, Failure.of(error))
         return pb.ListModelsResponse(models=[_model(info) for info in services.host.models()])
 
     handler = grpc.unary_unary_rpc_method_handler(
@@ -117,47 +112,17 @@ def _model(info: Any) -> pb.Model:
     return pb.Model(**{name: getattr(info, name) for name in pb.Model.DESCRIPTOR.fields_by_name})
 
 
-async def _recognize(services: Services, context: _Context) -> None:
+async def _recognize(services: Services, context: Context) -> None:
     async def write(message: ServerMessage) -> None:
         await context.write(protobuf.encode_server(message))
 
-    # Sent on its own: a first write that is cancelled would leave it half sent, and then no status can follow.
-    await context.send_initial_metadata(())
-    try:
-        stream = await _connect(services, context)
-        await relay(stream, _incoming(context), write, services.write_timeout_s)
-    except asyncio.CancelledError:
-        # The client is gone. Swallowing this would leak the call (grpc/grpc#43360).
-        raise
-    except StreamerError as error:
-        await _abort(context, Failure.of(error))
-    except Exception as error:
-        log.exception("grpc stream failed")
-        await _abort(context, Failure.of(error))
+    stream = await connect(services, context)
+    await relay(stream, _incoming(context), write, services.write_timeout_s)
 
 
-async def _connect(services: Services, context: _Context) -> Stream:
-    try:
-        return services.host.connect(services.access.of_call(context))
-    except StreamerError:
-        # Clients of grpc.aio that are refused while they write their first message learn nothing but "Internal error
-        # from Core", so it is taken before.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_MESSAGE_S):
-                await context.read()
-        raise
-
-
-async def _incoming(context: _Context) -> AsyncIterator[ClientMessage]:
-    while (data := await context.read()) is not _EOF:
+async def _incoming(context: Context) -> AsyncIterator[ClientMessage]:
+    while (data := await context.read()) is not EOF:
         yield protobuf.parse_client(data)
-
-
-async def _abort(context: _Context, failure: Failure) -> None:
-    metadata = [("streamer-error", failure.code.name)]
-    if failure.retry_after_ms is not None:
-        metadata.append(("retry-after-ms", str(failure.retry_after_ms)))
-    await context.abort(grpc.StatusCode[failure.code.grpc], failure.message, tuple(metadata))
 
 
 class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  # the stubs lack it

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamer.errors import StreamerError
 from streamer.gateway import openai, page, tickets, vosk, websocket
 from streamer.gateway.refusals import refuse
 from streamer.gateway.services import Services
+from streamer.host.tracing import traceparent
 
 # Each has a function `routes(services)`; a protocol over HTTP or WebSocket is one more module here.
 _PROTOCOLS = (websocket, tickets, openai, vosk, page)
@@ -23,9 +26,21 @@ def create_app(services: Services) -> Starlette:
     """Return the app of `services`."""
     return Starlette(
         routes=[*_own_routes(services), *(route for p in _PROTOCOLS for route in p.routes(services))],
-        middleware=_middleware(services),
+        middleware=[Middleware(_TraceContext), *_middleware(services)],
         exception_handlers={StreamerError: refuse},
     )
+
+
+class _TraceContext:
+    """Tells the host which trace the client of a request is in."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            traceparent.set(Headers(scope=scope).get("traceparent", ""))
+        await self._app(scope, receive, send)
 
 
 def _middleware(services: Services) -> list[Middleware]:

@@ -31,6 +31,7 @@ from streamer.host.outbox import Outbox
 from streamer.host.quotas import AudioMeter, Quotas
 from streamer.host.rollout import Rollout
 from streamer.host.stream import Leases, Stream
+from streamer.host.tracing import tracing_of
 from streamer.session.detector import SpeechDetector
 from streamer.session.messages import Config, Decoding, Endpointing, Warning
 from streamer.session.session import Session, SessionSettings
@@ -63,6 +64,7 @@ class Host:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._tracing = tracing_of(settings.tracing)
         self._catalogue = Catalogue(bundles)
         self.rollout = Rollout(engine, self._catalogue, settings)
         self._settings = settings
@@ -105,6 +107,7 @@ class Host:
         if self._opening_timer is not None:
             self._opening_timer.cancel()
         await asyncio.to_thread(self._engine.stop)
+        await asyncio.to_thread(self._tracing.close)
 
     @property
     def ready(self) -> bool:
@@ -150,6 +153,7 @@ class Host:
             on_end=self._stream_ended,
             on_lag=lambda mode, lag_s: self._metrics.lag.labels(mode).observe(lag_s),
             room_ms=limits.max_ahead_ms + _LIVE_SLACK_MS,
+            trace=self._tracing.begin(session.session_id, caller.name),
         )
         self._streams[stream] = caller
         self._opening.add(stream)

@@ -14,6 +14,7 @@ import structlog
 
 from streamer.errors import ModelFault, StreamerError, Superseded
 from streamer.host.outbox import Outbox
+from streamer.host.tracing import StreamTrace
 from streamer.session.detector import SpeechDetector
 from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage
 from streamer.session.session import Session
@@ -53,6 +54,7 @@ class Stream:
         on_end: Callable[[Stream, StreamerError | None], None],
         on_lag: Callable[[str, float], None],
         room_ms: float,
+        trace: StreamTrace,
     ) -> None:
         self.session = session
         self.outbox = outbox
@@ -61,6 +63,7 @@ class Stream:
         self._on_end = on_end
         self._on_lag = on_lag
         self._room_ms = room_ms
+        self._trace = trace
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -180,6 +183,7 @@ class Stream:
         if detection is not None:
             self._detector_bundle, self._detector_leases = detection.bundle, detection.held
         self._priority = Priority.FILE if config.mode == "file" else Priority.LIVE
+        self._trace.admitted(config, leases.bundle)
 
     @property
     def worker(self) -> Worker | None:
@@ -329,8 +333,7 @@ class Stream:
         """Move the session's messages to the outbox, and end the stream after its last one."""
         now = self._clock()
         self._dirty.add(self)
-        for message in self.session.take_messages():
-            self.outbox.put(message, now)
+        self._put_messages(now)
         if self.session.closed:
             self._end(self.session.error)
 
@@ -338,9 +341,13 @@ class Stream:
         """End the stream with `error`; what was said before it is still delivered."""
         now = self._clock()
         self.session.fail(error)
-        for message in self.session.take_messages():
-            self.outbox.put(message, now)
+        self._put_messages(now)
         self._end(error)
+
+    def _put_messages(self, now: float) -> None:
+        for message in self.session.take_messages():
+            self._trace.said(message)
+            self.outbox.put(message, now)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -358,6 +365,7 @@ class Stream:
             return
         self._ended = True
         self._dirty.add(self)
+        self._trace.ended(error)
         self.outbox.close(error)
         self._release()
         self._on_end(self, error)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
+from websockets.asyncio.client import connect as connect_websocket
 
-from streamer.config import TracingSection
-from streamer.errors import InvalidRequest, TooFast
+from streamer.client import connect
+from streamer.config import Settings, TracingSection
+from streamer.errors import InvalidRequest, TooFast, UnknownBundle
+from streamer.gateway.server import Gateway
+from streamer.host.assemble import running_host
 from streamer.host.tracing import NoTracing, OpenTelemetry, traceparent, tracing_of
 from streamer.session.messages import Config, Done, Limits, Ready, Result
+from tests.gateway.serving import with_loop
+from tests.toys import write_counter_asr
 
 CONFIG = Config("pcm_s16le", 16000, 1, language="en")
 READY = Ready("s1", "toy@1.0.0", 16000, 16000, 320.0, 320.0, Limits(1, 1, 1, 1, None))
@@ -106,3 +113,36 @@ def test_without_the_extra_tracing_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(InvalidRequest, match=r"expected the extra otel: pip install 'streamer-speech\[otel\]'$"):
         tracing_of(SECTION)
+
+
+@with_loop
+async def test_streams_of_both_transports_are_traced(
+    exporter: InMemorySpanExporter, tracing: OpenTelemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a client's `traceparent` to the outcome, over the wire, refused streams included."""
+    monkeypatch.setattr("streamer.host.host.tracing_of", lambda _: tracing)
+    write_counter_asr(tmp_path)
+    settings = Settings(bundle_path=(tmp_path,), models=("counter-asr",), grpc_port=0, http_port=0)
+    parent = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    async with running_host(settings) as host:
+        gateway = Gateway(host, settings)
+        addresses = await gateway.start()
+        try:
+            async with connect_websocket(f"{addresses.websocket}/v1/stream", additional_headers=parent) as connection:
+                await connection.send('{"type":"config","encoding":"pcm_s16le","sample_rate":16000,"channels":1}')
+                await connection.send('{"type":"end"}')
+                _ = [frame async for frame in connection]
+            async with connect(addresses.grpc, Config("pcm_s16le", 16000, 1)) as stream:
+                await stream.end()
+                _ = [message async for message in stream]
+            with pytest.raises(UnknownBundle):
+                async with connect(addresses.grpc, Config("pcm_s16le", 16000, 1, model="x")):
+                    pass
+            await host.until_empty()
+        finally:
+            await gateway.stop()
+    spans = exporter.get_finished_spans()
+    told = {(f"{span.context.trace_id:032x}", span.attributes.get("error.type")) for span in spans}
+    assert len(told) == 3
+    assert ("0af7651916cd43dd8448eb211c80319c", None) in told
+    assert {error for _, error in told} == {None, "unknown_model"}
