@@ -100,7 +100,7 @@ AUDIO = (
     Rule("a FLAC stream that is damaged, or not what the config declared", "audio/flac*.py"),
     Rule("an Ogg Opus stream that is damaged, or not what the config declared", "audio/opus.py"),
     Rule("an Ogg Opus stream that is damaged, or not what the config declared", "audio/ogg.py"),
-    Rule("a coded stream that ends too early", "session/hearing.py", "… stream ended before *"),
+    Rule("a coded stream that ends too early", "session/hearing.py", "… stream *"),
     Rule("a frame with too many bytes", message="audio frame of * bytes exceeds *"),
     Rule("a frame with too much audio", message="audio frame of * ms exceeds *"),
     Rule("a coded frame that grows beyond the limit", message="audio frame decodes to more *"),
