@@ -67,6 +67,8 @@ format: $(VENV)/.dev ## rewrite the sources in the house format
 
 proto: $(VENV)/.dev ## regenerate streamer/v1 from proto/
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. --pyi_out=. $(PROTOS)
+	$(BIN)/python -m grpc_tools.protoc -I proto --include_imports \
+		--descriptor_set_out=streamer/gateway/riva/descriptors.binpb proto/riva/proto/riva_asr.proto
 
 soak: $(VENV)/.dev ## the full counts: an hour of stream, 10,000 aborts
 	$(BIN)/python -m pytest -m soak -s tests

@@ -15,18 +15,23 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def stale_files() -> list[str]:
     """Return the committed files that differ from what their sources generate."""
-    protos = sorted(str(path) for path in (ROOT / "proto").rglob("*.proto"))
+    protos = sorted(str(path) for path in (ROOT / "proto" / "streamer").rglob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         outputs = [f"--{kind}_out={folder}" for kind in ("python", "grpc_python", "pyi")]
         if protoc.main(["protoc", f"-I{ROOT / 'proto'}", *outputs, *protos]) != 0:
             return ["proto/ does not compile"]
-        fresh = {path.relative_to(folder): path.read_text() for path in Path(folder).rglob("*.py*")}
-    fresh[Path("streamer/bundle/manifest.schema.json")] = manifest_schema()
-    return [str(path) for path, text in fresh.items() if not _same(ROOT / path, text)]
+        fresh = {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*.py*")}
+        riva = Path(folder, "riva.binpb")
+        outputs = ["--include_imports", f"--descriptor_set_out={riva}", str(ROOT / "proto/riva/proto/riva_asr.proto")]
+        if protoc.main(["protoc", f"-I{ROOT / 'proto'}", *outputs]) != 0:
+            return ["proto/riva does not compile"]
+        fresh[Path("streamer/gateway/riva/descriptors.binpb")] = riva.read_bytes()
+    fresh[Path("streamer/bundle/manifest.schema.json")] = manifest_schema().encode()
+    return [str(path) for path, data in fresh.items() if not _same(ROOT / path, data)]
 
 
-def _same(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text() == text
+def _same(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
 
 
 if __name__ == "__main__":

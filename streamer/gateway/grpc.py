@@ -10,13 +10,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from streamer.gateway.calls import EOF, Context, connect, statuses
+from streamer.gateway.calls import EOF, Context, connect_streaming, statuses
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.relay import relay
 from streamer.gateway.riva import service as riva
 from streamer.gateway.services import Services
 from streamer.gateway.tls import Certificates
-from streamer.host.tracing import traceparent
 from streamer.session.messages import ClientMessage, ServerMessage
 from streamer.v1 import speech_pb2 as pb
 from streamer.wire import protobuf
@@ -116,7 +115,7 @@ async def _recognize(services: Services, context: Context) -> None:
     async def write(message: ServerMessage) -> None:
         await context.write(protobuf.encode_server(message))
 
-    stream = await connect(services, context)
+    stream = await connect_streaming(services, context)
     await relay(stream, _incoming(context), write, services.write_timeout_s)
 
 

@@ -1,0 +1,1 @@
+"""Speech recognition of NVIDIA Riva over gRPC, `nvidia.riva.asr.RivaSpeechRecognition`."""
