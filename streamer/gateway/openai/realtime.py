@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamer.audio.pcm import bytes_per_sample
 from streamer.errors import SlowReader, StreamerError, StreamTimeout
 from streamer.gateway.openai.inbox import Inbox
-from streamer.gateway.openai.realtime_events import Event, error_event
+from streamer.gateway.openai.realtime_events import Event, error_event, event_text
 from streamer.gateway.openai.realtime_session import Session
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
@@ -83,7 +82,7 @@ class _Connection:
         for event in events:
             try:
                 async with asyncio.timeout(limit_s):
-                    await self._sent(self._websocket.send_text(json.dumps(event, ensure_ascii=False)))
+                    await self._sent(self._websocket.send_text(event_text(event)))
             except TimeoutError:
                 raise SlowReader(f"an event was not taken within {limit_s:g} s") from None
 

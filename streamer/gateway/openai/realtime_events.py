@@ -55,7 +55,7 @@ async def read_event(text: str) -> ClientEvent:
     if event_id is not None and not isinstance(event_id, str):
         raise BadEvent(expected("event_id", "a string", event_id))
     name = values.pop("type", None)
-    if name not in _KEYS:
+    if not isinstance(name, str) or name not in _KEYS:
         raise BadEvent(expected("type", f"one of {', '.join(_KEYS)}", name), event_id)
     for key in values:
         if key not in _KEYS[name]:
@@ -90,6 +90,11 @@ def error_event(error: BaseException, event_id: str | None = None) -> Event:
     """Return the event that tells of `error`, which the event `event_id` of the client caused if there is one."""
     cause = error.cause if isinstance(error, BadEvent) else error
     return server_event("error", error={**describe(cause), "event_id": event_id})
+
+
+def event_text(event: Event) -> str:
+    """Return the JSON text of an event. JSON can spell lone surrogates, which UTF-8 cannot: they are replaced."""
+    return json.dumps(event, ensure_ascii=False).encode(errors="replace").decode()
 
 
 def _load(text: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.gateway.openai.growing import GrowingText
@@ -43,6 +43,7 @@ def test_an_interim_with_nothing_promised_says_nothing() -> None:
     assert pieces(result("one"), result("tw", 0, segment=1))[0] == ["one", ""]
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.text("ab ", min_size=1).filter(str.strip), st.lists(st.integers(0, 9))), max_size=6))
 def test_pieces_make_the_whole(segments: list[tuple[str, list[int]]]) -> None:
     """However much is promised of each interim, in whatever order of lengths."""
