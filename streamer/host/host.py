@@ -29,6 +29,7 @@ from streamer.host.catalogue import Catalogue, Model, ModelInfo
 from streamer.host.metrics import HostMetrics
 from streamer.host.outbox import Outbox
 from streamer.host.quotas import AudioMeter, Quotas
+from streamer.host.resuming import ResumeDesk
 from streamer.host.rollout import Rollout
 from streamer.host.stream import Leases, Stream
 from streamer.host.tracing import tracing_of
@@ -44,6 +45,7 @@ _LIVE_SLACK_MS = 4000.0
 # How long a worker may take to end its streams when the server stops: a model call that hangs must not hold it up.
 _CLOSE_S = 5.0
 _DRAINING = "server is shutting down, connect to another one"
+_MOVED = "server is shutting down, resume the stream when it is back or on another one"
 
 log = structlog.get_logger()
 
@@ -78,7 +80,9 @@ class Host:
             max_ahead_ms=limits.max_ahead_ms,
             idle_timeout_ms=limits.idle_timeout_ms,
             max_session_ms=limits.max_session_ms,
+            resume_interval_ms=settings.resume.interval_ms,
         )
+        self._desk = ResumeDesk(settings, self._session_settings)
         self._streams: dict[Stream, Caller] = {}
         self._opening: set[Stream] = set()
         self._quotas = Quotas(clock)
@@ -162,13 +166,18 @@ class Host:
         return stream
 
     async def drain(self, deadline_s: float) -> None:
-        """Take no new streams, warn the open ones, wait for them, end the rest as `Draining` at the deadline."""
+        """Take no new streams, warn the open ones, wait for them, end the rest as `Draining` at the deadline.
+
+        With a state folder, streams that can be resumed are written down and end at once.
+        """
         self._draining = True
         warning = Warning("draining", f"server shuts down, finish within {deadline_s:g} s")
         for stream in tuple(self._streams):
             if stream.worker is None:
                 # Nothing is lost with it, and no warning may come before `Ready`.
                 stream.fail(Draining(_DRAINING))
+            elif self._desk.store is not None:
+                stream.worker.post(partial(stream.move, self._desk.store, Draining(_MOVED), warning))
             else:
                 stream.worker.post(partial(stream.say, warning))
         try:
@@ -178,7 +187,9 @@ class Host:
 
     def _admit(self, stream: Stream, config: Config, now: float) -> None:
         """Choose a worker, take its leases and let it open the session; raises `StreamerError` and then holds none."""
-        model = self._catalogue.resolve(config.task, config.model)
+        caller = self._streams[stream].name
+        ticket = self._desk.ticket(config, caller)
+        model = self._catalogue.resolve(config.task, ticket.identity.bundle if ticket else config.model)
         manifest = model.bundle.manifest
         if config.language and manifest.languages and config.language not in manifest.languages:
             raise InvalidRequest(
@@ -190,11 +201,21 @@ class Host:
             detection = self._catalogue.detection()
             lanes.append(detection.bundle)
             detector = _detector(detection, config)
+        keeper = self._desk.keeper(stream.session, caller, model, ticket) if config.resumable else None
+        if ticket is not None:
+            self._supersede(ticket.identity.session_id, stream)
         worker, (leases, *detector_leases) = self._lease(lanes)
         chunk_ms = 1000 * task.chunk_samples / task.sample_rate
         self._opening.discard(stream)
         stream.attach(worker, leases, config, self._dirty[worker], chunk_ms, *detector_leases)
-        worker.post(partial(stream.begin, task, now, detector))
+        worker.post(partial(stream.begin, task, now, detector, keeper))
+
+    def _supersede(self, session_id: str, by: Stream) -> None:
+        """End the stream that a client has taken up over another connection, if it is still here."""
+        for stream in tuple(self._streams):
+            if stream is not by and stream.session.session_id == session_id:
+                stream.supersede()
+        by.session.session_id = session_id
 
     def _lease(self, bundles: Sequence[Bundle]) -> tuple[Worker, list[Leases]]:
         """Lease a row of every pool of every bundle from one worker, chosen by the first bundle; all or none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 
 from streamer.errors import SlowReader, StreamerError
 from streamer.session.messages import Flow, Result, ServerMessage
@@ -14,7 +15,8 @@ class Outbox:
 
     An interim result or a `Flow` that nobody has read yet is replaced by its successor; everything else is kept, in
     order. It cannot grow without bound: `check` reports a client that leaves messages unread for `unread_limit_s`.
-    What replaces a message takes its place and its age, so a reader that is stuck cannot hide behind replacements.
+    What replaces a message takes its place and its age, so a reader that is stuck cannot hide behind replacements. Only
+    a `Flow` with a resume token goes last: its client must have read all that the token says it has.
     """
 
     def __init__(self, unread_limit_s: float) -> None:
@@ -34,9 +36,20 @@ class Outbox:
             for index in reversed(range(len(self._messages))):
                 put_at, unread = self._messages[index]
                 if _supersedes(message, unread):
-                    self._messages[index] = (put_at, message)
+                    self._replace(index, put_at, message)
                     return
             self._messages.append((now, message))
+
+    def _replace(self, index: int, put_at: float, message: ServerMessage) -> None:
+        unread = self._messages[index][1]
+        if isinstance(message, Flow) and isinstance(unread, Flow):
+            if message.resume_token is not None:
+                del self._messages[index]
+                self._messages.append((put_at, message))
+                return
+            acked = unread.acked_sample, unread.acked_controls, unread.resume_token
+            message = replace(message, acked_sample=acked[0], acked_controls=acked[1], resume_token=acked[2])
+        self._messages[index] = (put_at, message)
 
     def close(self, error: StreamerError | None = None) -> None:
         """Nothing follows but `error`; the first call decides."""
@@ -68,9 +81,10 @@ class Outbox:
     def check(self, now: float) -> None:
         """Raise `SlowReader` if the oldest unread message is older than the limit."""
         with self._lock:
-            if self._messages and not self._closed and now - self._messages[0][0] > self._unread_limit_s:
-                unread = now - self._messages[0][0]
-                limit = self._unread_limit_s
+            # A message that has moved to the end is still as old as what it replaced.
+            unread = now - min((put_at for put_at, _ in self._messages), default=now)
+            limit = self._unread_limit_s
+            if unread > limit and not self._closed:
                 raise SlowReader(f"results left unread for {unread:.1f} s, expected to be read within {limit:g} s")
 
 

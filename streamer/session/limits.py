@@ -53,7 +53,14 @@ def check_config(config: Config) -> None:
     check_decoding(config.decoding)
     check_vad(config.vad)
     if config.resumable:
-        check_snapshot(config)
+        check_resumable(config)
+
+
+def check_resumable(config: Config) -> None:
+    """Raise `InvalidRequest` for a stream that could not be taken up again after a lost connection."""
+    check_snapshot(config)
+    if config.vad.wanted and config.task != "vad":
+        raise InvalidRequest("expected no vad.events and no vad.gate in a stream that can be resumed, got both or one")
 
 
 def check_snapshot(config: Config) -> None:

@@ -63,6 +63,44 @@ def test_an_unread_flow_is_replaced() -> None:
     assert drain(outbox) == [Flow(200, 100, 6.25, 1.0)]
 
 
+def token(second: int) -> Flow:
+    return Flow(second, second, 0.0, 0.0, 10 * second, 0, f"token {second}")
+
+
+def test_a_token_comes_after_what_it_covers() -> None:
+    """A flow with a newer token moves behind the finals that were put after the unread one."""
+    outbox = Outbox(10.0)
+    outbox.put(token(1), 0.0)
+    outbox.put(result(0, 0, final=True), 1.0)
+    outbox.put(token(2), 2.0)
+    outbox.put(result(1, 0), 3.0)
+    assert drain(outbox) == [result(0, 0, final=True), token(2), result(1, 0)]
+
+
+def test_a_token_is_not_lost_to_a_flow_without() -> None:
+    """A plain flow brings an unread token up to date where it is, and does not go behind it."""
+    outbox = Outbox(10.0)
+    outbox.put(token(1), 0.0)
+    outbox.put(result(0, 0, final=True), 1.0)
+    outbox.put(Flow(3, 2, 1.0, 2.0), 2.0)
+    assert drain(outbox) == [Flow(3, 2, 1.0, 2.0, 10, 0, "token 1"), result(0, 0, final=True)]
+
+
+def test_tokens_do_not_hide_a_stuck_reader() -> None:
+    """A flow that moved to the end is as old as the first one that was not read."""
+    outbox = Outbox(10.0)
+    for second in range(0, 12, 2):
+        outbox.put(token(second), float(second))
+        outbox.put(result(second, 0, final=True), float(second))
+    with pytest.raises(SlowReader, match=r"^results left unread for 10\.5 s"):
+        outbox.check(10.5)
+    while outbox.take() != result(8, 0, final=True):
+        pass
+    outbox.check(10.5 - 2.0)
+    with pytest.raises(SlowReader):
+        outbox.check(10.5)
+
+
 def test_a_stuck_reader_is_found_in_spite_of_replacement() -> None:
     """Replacing interims keeps the age of the first one, so a client that reads nothing is told after the limit."""
     outbox = Outbox(10.0)

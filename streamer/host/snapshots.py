@@ -1,0 +1,107 @@
+"""Whole streams in files, so that a restart on the same machine goes on without any replay."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from streamer.host.tokens import Identity
+from streamer.work import Array
+
+_VERSION = 1
+_META = "meta"
+_SESSION_ID = re.compile(r"[0-9a-f]{1,64}")
+_SUFFIX = ".stream.npz"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class SavedStream:
+    """A stream as it was between two steps: `session` is `Session.snapshot`, `tensors` the states of its model."""
+
+    identity: Identity
+    session: Mapping[str, Any]
+    tensors: Mapping[str, Array]
+
+
+class SnapshotStore:
+    """One file per stream in `folder`, readable by its owner only, good for `valid_s` and for one reading.
+
+    `save` may be called from any thread; it writes on a thread of its own.
+    """
+
+    def __init__(self, folder: Path, valid_s: float, wall_clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._valid_s = valid_s
+        self._now = wall_clock
+        self._writer = ThreadPoolExecutor(1, "streamer-save")
+
+    def save(self, stream: SavedStream) -> Future[None]:
+        """Write `stream` in the background; if that fails it is logged, and the stream is resumed by replay."""
+        return self._writer.submit(self._write, stream)
+
+    def take(self, session_id: str) -> SavedStream | None:
+        """Read and remove the file of a stream; None if there is none that is whole and good."""
+        path = self._path(session_id)
+        try:
+            age_s = self._now() - path.stat().st_mtime
+            stream = _read(path)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever a damaged file makes numpy, zipfile or json raise
+            log.warning("snapshot of a stream cannot be read", session=session_id, error=type(error).__name__)
+            path.unlink(missing_ok=True)
+            return None
+        path.unlink(missing_ok=True)
+        return stream if age_s <= self._valid_s else None
+
+    def sweep(self) -> None:
+        """Remove the files of streams that nobody came back for."""
+        for path in self._folder.glob(f"*{_SUFFIX}*"):
+            if self._now() - path.stat().st_mtime > self._valid_s:
+                path.unlink(missing_ok=True)
+
+    def _write(self, stream: SavedStream) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(self._path(stream.identity.session_id), stream)
+        except OSError as error:
+            log.warning("snapshot of a stream cannot be written", error=error.strerror)
+
+    def _path(self, session_id: str) -> Path:
+        if not _SESSION_ID.fullmatch(session_id):
+            raise ValueError(f"expected a session id of hexadecimal digits, got {session_id!r}")
+        return self._folder / f"{session_id}{_SUFFIX}"
+
+
+def _write(path: Path, stream: SavedStream) -> None:
+    meta = {"version": _VERSION, "identity": asdict(stream.identity), "session": stream.session}
+    arrays = {f"state.{name}": tensor for name, tensor in stream.tensors.items()}
+    arrays[_META] = np.frombuffer(json.dumps(meta, allow_nan=False).encode(), np.uint8)
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stubs of numpy 2 know an option among the names
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _read(path: Path) -> SavedStream:
+    with np.load(path, allow_pickle=False) as arrays:
+        meta = json.loads(arrays[_META].tobytes())
+        if meta["version"] != _VERSION:
+            raise ValueError(f"expected a snapshot of version {_VERSION}, got {meta['version']!r}")
+        tensors = {name.removeprefix("state."): arrays[name] for name in arrays.files if name != _META}
+    return SavedStream(Identity(**meta["identity"]), meta["session"], tensors)
