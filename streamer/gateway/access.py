@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.requests import HTTPConnection
@@ -125,7 +124,9 @@ class Access:
         origin, allowed = connection.headers.get("origin"), self._settings.origins
         if origin is None or origin in allowed or "*" in allowed:
             return
-        if urlsplit(origin).netloc.lower() != connection.headers.get("host", "").lower():
+        # An origin is a scheme, `://` and what browsers write into `Host` too (RFC 6454, 6.2).
+        site = origin.partition("://")[2].lower()
+        if not site or site != connection.headers.get("host", "").lower():
             raise PermissionDenied(f"pages of {origin!r:.100} may not use this server")
 
     def _known(self, credential: str | None) -> Caller:

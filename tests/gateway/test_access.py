@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from streamer.config import AccessSection
 from streamer.errors import InvalidRequest, PermissionDenied, QuotaExceeded, StreamerError, Unauthenticated
@@ -185,6 +187,36 @@ def test_pages_of_other_sites(origin: str | None, origins: tuple[str, ...], allo
         else:
             with pytest.raises(PermissionDenied, match=rf"^pages of {origin!r} may not use this server$"):
                 ask(request(headers))
+
+
+HEADER = st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40)
+
+
+@given(
+    authorization=HEADER | HEADER.map("Bearer {}".format),
+    origin=HEADER | HEADER.map("http://{}".format),
+    query=HEADER.map("ticket={}".format) | st.text(alphabet="%0189abcdefT&=;.", max_size=40).map("ticket=t1.{}".format),
+    subprotocols=st.lists(HEADER | HEADER.map("streamer.ticket.{}".format) | st.just("token"), max_size=3),
+    host=HEADER,
+)
+@example("Bearer k", "http://[::1", "", [], "here.example")
+@example("Bearer k", "http://here.example", "ticket=t1.%ff.%ff", [], "here.example")
+def test_no_header_is_a_bug(authorization: str, origin: str, query: str, subprotocols: list[str], host: str) -> None:
+    """Whatever headers hold, the answer is a refusal that is meant."""
+    access = Access(access_settings(origins=("*",) if len(host) % 2 else ()))
+    for headers in ({"authorization": authorization, "origin": origin, "host": host}, {"host": host}):
+        asked = request(headers, query, tuple(subprotocols))
+        for ask in (access.of_websocket, access.of_request, access.of_operator, access.ticket_for):
+            with pytest.raises(StreamerError):
+                ask(asked)
+
+
+def test_a_request_without_host_has_no_pages() -> None:
+    """Neither an opaque nor an empty origin is the same as no host."""
+    for origin in ("null", "", "http://"):
+        for headers in ({"origin": origin}, {"origin": origin, "host": ""}):
+            with pytest.raises(PermissionDenied):
+                Access().of_request(request(headers))
 
 
 def test_commands_need_an_admin_unless_everybody_is_let_in() -> None:
