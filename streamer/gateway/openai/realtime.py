@@ -145,6 +145,8 @@ class _Carrier:
         self._idle_s = limits.idle_timeout_ms / 2000
         self._ahead_s = min(_AHEAD_S, limits.max_ahead_ms / 2000)
         self._sent_s = 0.0
+        # Set before `End` is sent, after which no item can be finalized on its own; it finalizes them all.
+        self._ending = False
 
     async def incoming(self, first: Sequence[ClientMessage]) -> AsyncIterator[ClientMessage]:
         """Yield the config, then what the client sends, until it rests or changes what needs another stream."""
@@ -159,14 +161,15 @@ class _Carrier:
                     await self._hold_back(message, config, clock() - began)
                 yield message
             if self._session.restarts:
-                return
+                break
             messages = await self._connection.next_messages(self._session, self._idle_s)
+        self._ending = True
 
     async def write(self, message: ServerMessage) -> None:
         """Say what a message of the stream is for the client."""
         closed, said = self._session.turns.take(message)
         await self._connection.say(said)
-        if closed is not None:
+        if closed is not None and not self._ending:
             await self._stream.send(Finalize(closed))
         if isinstance(message, Done):
             await self._connection.say(self._session.stream_ended())

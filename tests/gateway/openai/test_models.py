@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from streamer.config import load_settings
 from streamer.errors import InvalidRequest
 from streamer.gateway.openai.models import check_aliases
 from tests.gateway.fake_host import FakeHost
@@ -36,6 +39,13 @@ async def test_one_model() -> None:
         "param": "model",
         "code": "model_not_found",
     }
+
+
+def test_aliases_are_read_from_the_settings_file(tmp_path: Path) -> None:
+    """OpenAI's names hold dashes and dots, which no variable of the environment can."""
+    file = tmp_path / "streamer.toml"
+    file.write_text('[openai.aliases]\n"whisper-1" = "asr-en"\n', encoding="utf-8")
+    assert load_settings(file, {}).openai.aliases == {"whisper-1": "asr-en"}
 
 
 def test_an_alias_of_nothing_is_an_error_of_the_settings() -> None:

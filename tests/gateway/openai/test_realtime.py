@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from typing import Any
@@ -228,6 +229,37 @@ async def test_a_client_that_rests_frees_its_slot() -> None:
         await host.streams[1].aborted.wait()
         await talker.send("input_audio_buffer.commit")
         assert (await talker.until(COMPLETED))[-1]["transcript"] == "2 4"
+
+
+class Door:
+    """A stream's room that a test opens, once somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def wait(self) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+
+@with_loop
+async def test_speech_that_ends_while_the_stream_does() -> None:
+    """`End` finalizes its item; nothing may follow that."""
+    host = DetectingHost()
+    async with serving(host, session={"idle_timeout_ms": 40}) as addresses, talking(addresses) as talker:
+        await talker.append(bytes(2))
+        await host.connected.wait()
+        stream, door = host.streams[0], Door()
+        stream.say(SpeechEvent("speech_start", 0))
+        await talker.until("input_audio_buffer.speech_started")
+        stream.room = door  # type: ignore[assignment]
+        await door.reached.wait()
+        stream.say(SpeechEvent("speech_end", 1))
+        await talker.until("conversation.item.done")
+        door.opened.set()
+        completed = (await talker.until(COMPLETED))[-1]
+    assert completed["transcript"] == "2"
+    assert stream.got[-1] == End()
 
 
 @with_loop
