@@ -14,10 +14,15 @@ import httpx
 import pytest
 import structlog
 
-from streamer.config import AccessSection
+from streamer.config import AccessSection, Settings
 from streamer.errors import InvalidRequest
+from streamer.gateway.access import Access
+from streamer.gateway.admin import create_admin_app
+from streamer.gateway.commands import model_commands
 from streamer.gateway.keys import digest
+from streamer.gateway.readiness import Readiness
 from streamer.gateway.server import Addresses
+from streamer.gateway.services import Services
 from tests.gateway.fake_host import FakeHost
 from tests.gateway.keyring import ADA, OLD, ROOT, access_settings, bearer
 from tests.gateway.serving import gateway_of, get, serving, with_loop
@@ -67,6 +72,29 @@ async def test_commands_of_the_admin_port(tmp_path: Path) -> None:
         file.write_text("[[keys]")
         broken = await client.post("/v1/keys/reload", headers=bearer(ROOT))
         assert (broken.status_code, broken.json()["code"]) == (400, "invalid_request")
+
+
+COMMANDS = ["/v1/keys/reload", "/v1/models/load", "/v1/models/unload", "/v1/models/reload"]
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+@with_loop
+async def test_every_command_asks_for_an_admin(path: str) -> None:
+    """No command is given without the right to it, whatever it carries; nor from the ports that clients reach."""
+    access = access_settings()
+    async with serving(FakeHost(), admin_port=0, access=access) as addresses, client_of(addresses) as client:
+        told = [(await client.post(path, headers=headers)).status_code for headers in ({}, bearer(OLD), bearer(ADA))]
+        assert told == [401, 401, 403]
+        elsewhere = f"http://127.0.0.1:{addresses.http_port}{path}"
+        assert (await client.post(elsewhere, headers=bearer(ROOT))).status_code in (404, 405)
+
+
+@with_loop
+async def test_all_commands_are_tried() -> None:
+    """A command that the test above does not know fails here."""
+    services = Services(FakeHost(), Settings(), Access(), Readiness(FakeHost()))  # type: ignore[arg-type]
+    app = create_admin_app(services, model_commands(services))
+    assert [route.path for route in app.routes if "POST" in route.methods] == COMMANDS  # type: ignore[attr-defined]
 
 
 @with_loop

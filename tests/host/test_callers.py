@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from streamer.engine.settings import EngineSettings
 from streamer.errors import Overloaded, QuotaExceeded
 from streamer.host import Host
 from streamer.host.callers import Caller
-from streamer.session.messages import Audio, End
+from streamer.session.messages import Audio, Done, End
 from tests.clock import Clock
 from tests.gateway.serving import with_loop
 from tests.host.test_host import CONFIG, rest
@@ -92,6 +93,29 @@ async def test_connections_before_their_config_are_bounded(tmp_path: Path) -> No
         while host.open_streams == 3:  # noqa: ASYNC110 - the host forgets it in the next turn of the loop
             await asyncio.sleep(0)
         host.connect()
+    finally:
+        await host.stop()
+
+
+@with_loop
+async def test_audio_is_counted_over_streams(tmp_path: Path) -> None:
+    """A key that has sent more than its share waits until it is paid off; the stream that sent it is not cut."""
+    ada, clock = Caller("ada", audio_s_per_minute=2.0), Clock()
+    host = host_of(tmp_path, clock)
+    await host.start()
+    try:
+        for seconds in (1, 2):
+            stream = host.connect(ada)
+            await stream.send(dataclasses.replace(CONFIG, mode="file"))
+            for _ in range(seconds):
+                await stream.send(Audio(bytes(32000)))
+            await stream.send(End())
+            assert (await rest(stream))[-1] == Done(16000 * seconds, 0)
+            await host.until_empty()
+        with pytest.raises(QuotaExceeded, match=r"^expected at most 2 seconds of audio per minute, wait 30\.0 s$"):
+            host.connect(ada)
+        clock.now = 30.0
+        host.connect(ada).abort()
     finally:
         await host.stop()
 

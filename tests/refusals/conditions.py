@@ -154,6 +154,12 @@ VOSK = (
     Rule("a vosk message that is malformed, or a setting that is not served", "gateway/vosk/*"),
 )
 
+RIVA = (
+    Rule("Riva audio whose header is damaged or contradicts the request", "gateway/riva/head.py"),
+    Rule("Riva messages out of order", "gateway/riva/service.py", "expected *streaming_config*"),
+    Rule("a Riva request with options that are not served, by name", "gateway/riva/*"),
+)
+
 COMMANDS = (
     Rule("a command of operators with a body that is none", "gateway/commands.py"),
     Rule("a model that cannot be loaded beside what is served", "host/catalogue.py"),
@@ -174,4 +180,4 @@ OPENAI = (
     Rule("a parameter of OpenAI's API that is not served, by its name", "gateway/openai/*", kind="InvalidRequest"),
 )
 
-RULES = (*AT_START, *ACCESS, *MESSAGES, *CONFIGS, *AUDIO, *ENDS, *FAULTS, *RESUME, *WYOMING, *VOSK, *COMMANDS, *OPENAI)
+RULES = (*AT_START, *ACCESS, *MESSAGES, *CONFIGS, *AUDIO, *ENDS, *FAULTS, *RESUME, *WYOMING, *VOSK, *RIVA, *COMMANDS, *OPENAI)
