@@ -180,4 +180,18 @@ OPENAI = (
     Rule("a parameter of OpenAI's API that is not served, by its name", "gateway/openai/*", kind="InvalidRequest"),
 )
 
-RULES = (*AT_START, *ACCESS, *MESSAGES, *CONFIGS, *AUDIO, *ENDS, *FAULTS, *RESUME, *WYOMING, *VOSK, *RIVA, *COMMANDS, *OPENAI)
+RULES = (
+    *AT_START,
+    *ACCESS,
+    *MESSAGES,
+    *CONFIGS,
+    *AUDIO,
+    *ENDS,
+    *FAULTS,
+    *RESUME,
+    *WYOMING,
+    *VOSK,
+    *RIVA,
+    *COMMANDS,
+    *OPENAI,
+)
