@@ -132,6 +132,23 @@ def test_several_items_in_a_row(tmp_path: Path) -> None:
 
 
 @with_loop
+async def test_live_audio_is_held_back_instead_of_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A second of audio in one event is more than this server takes at once; the session takes it as it is spoken."""
+    _, data = recorded(tmp_path_factory.mktemp("clip"), "audio/pcm")
+    async with (
+        recogniser(adapter_mode="live", session={"max_ahead_ms": 300}) as server,
+        connected(server) as connection,
+    ):
+        await connection.recv()
+        await connection.session.update(session=transcription())
+        await connection.recv()
+        await send(connection, data[:48_000], size=48_000)
+        await connection.input_audio_buffer.commit()
+        _, completed = await until_completed(connection)
+    assert completed.usage.to_dict() == {"type": "duration", "seconds": 1.0}
+
+
+@with_loop
 async def test_errors_leave_the_session_open() -> None:
     """Each names what cannot be served and the event that asked for it."""
     refused = [

@@ -197,6 +197,25 @@ def _transcribe(openai_client: AsyncOpenAI) -> Callable[[], Awaitable[Any]]:
 
 
 @with_loop
+async def test_a_client_that_tries_again_is_served() -> None:
+    """OpenAI's client does so by itself, after the wait that it is told, and finds the slot that has become free."""
+    statuses = []
+    async with recogniser(max_streams=1) as server:
+        holder = server.host.connect()
+        await holder.send(Config("pcm_s16le", 16_000, 1))
+        assert isinstance(await holder.receive(), Ready)
+
+        async def answered(response: Any) -> None:
+            statuses.append(response.status_code)
+            holder.abort()
+
+        http = openai.DefaultAsyncHttpxClient(trust_env=False, event_hooks={"response": [answered]})
+        async with AsyncOpenAI(api_key="none", base_url=server.base_url, max_retries=1, http_client=http) as patient:
+            assert (await _transcribe(patient)()).text
+    assert statuses == [503, 200]
+
+
+@with_loop
 async def test_a_client_that_goes_leaves_nothing() -> None:
     """Its stream ends at once; hours of audio would have kept the slot."""
     long = np.tile(soundfile.read(CLIP, dtype="int16")[0], 200)
