@@ -23,7 +23,7 @@ ENVIRONMENT_PREFIX = "STREAMER_"
 # Settings that are lists, and what separates their items in the environment.
 _SEPARATORS = {"bundle_path": os.pathsep, "models": os.pathsep, "origins": ","}
 # Their values are never repeated.
-_SECRETS = {"hash", "ticket_secret"}
+_SECRETS = {"hash", "secret", "ticket_secret"}
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -215,6 +215,8 @@ def _section_of(annotation: Any) -> Any:
 
 def _shown(error: Any) -> str:
     """What was given, unless it is a secret, or may be the key itself where its digest belongs."""
+    if error["type"] == "missing":
+        return "nothing"
     if error["loc"][-1] in _SECRETS:
         return f"{len(str(error['input']))} characters that are not shown"
     return f"{error['input']!r:.120}"

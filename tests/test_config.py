@@ -80,6 +80,15 @@ def test_secrets_are_not_repeated(tmp_path: Path) -> None:
             "setting access.keys.0.hash: string should match pattern '^sha256:[0-9a-f]{64}$', "
             "got 4 characters that are not shown",
         ),
+        (
+            "[[access.keys]]\nhash = 'hush'\nkey = 'hush'",
+            "setting access.keys.0.name: field required, got nothing",
+        ),
+        (
+            "[resume]\nsecret = 'hush'",
+            "setting resume.secret: value should have at least 32 items after validation, not 4, "
+            "got 4 characters that are not shown",
+        ),
     ):
         with pytest.raises(InvalidRequest) as caught:
             load_settings(written(tmp_path, text), {})
