@@ -11,11 +11,15 @@ from streamer.session.messages import End, Endpointing, Finalize, Update
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A control that acts once all chunks up to `position` are done with. `received` counts the wire samples before."""
+    """A control that acts once all chunks up to `position` are done with. `received` counts the wire samples before.
+
+    From the audio before it, a detector knows up to the wire sample `horizon` whether there is speech.
+    """
 
     message: Finalize | Update | End
     position: int
     received: int
+    horizon: int = 0
 
 
 class Controls:
@@ -42,13 +46,23 @@ class Controls:
         """Append a control."""
         self._waiting.append(control)
 
-    def next_due(self, next_end: int) -> Control | None:
-        """Take the next control if its audio is done with: the next chunk ends at `next_end`, after its position."""
+    def next_due(self, next_end: int, may_end: bool = True) -> Control | None:
+        """Take the next control if its audio is done with: the next chunk ends at `next_end`, after its position.
+
+        `End` waits for `may_end`.
+        """
         if not self._waiting or next_end <= self._waiting[0].position:
+            return None
+        if isinstance(self._waiting[0].message, End) and not may_end:
             return None
         control = self._waiting.popleft()
         self._acted += _is_numbered(control)
         return control
+
+    def flush_after(self, chunk_end: int) -> Control | None:
+        """Return the first control that has flushed the audio of the chunk that ends at `chunk_end`, None if none."""
+        flushes = (control for control in self._waiting if not isinstance(control.message, Update))
+        return next((control for control in flushes if control.position >= chunk_end), None)
 
     def skip(self, acted: int) -> None:
         """The first `acted` controls acted in an earlier life of the stream."""
@@ -74,7 +88,7 @@ def _is_numbered(control: Control) -> bool:
 
 def _plain(control: Control) -> dict[str, Any]:
     message = {"kind": type(control.message).__name__, **asdict(control.message)}
-    return {"message": message, "position": control.position, "received": control.received}
+    return {"message": message, "position": control.position, "received": control.received, "horizon": control.horizon}
 
 
 def _of_plain(state: dict[str, Any]) -> Control:
@@ -87,4 +101,4 @@ def _of_plain(state: dict[str, Any]) -> Control:
             message = Update(Endpointing(**fields["endpointing"]))
         case _:
             message = End()
-    return Control(message, state["position"], state["received"])
+    return Control(message, state["position"], state["received"], state["horizon"])

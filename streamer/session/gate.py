@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+from streamer.session.controls import Controls
 from streamer.session.detector import SpeechDetector
+from streamer.session.intake import Intake
 from streamer.tasks.base import Task
 
 # Beyond the silence that a recogniser needs to say its last word: sounds at the end of words are quiet.
@@ -28,24 +30,23 @@ class SilenceGate:
 
     def __init__(self, detector: SpeechDetector, task: Task, wire_rate: int) -> None:
         self._detector = detector
+        self._chunk_samples = task.chunk_samples
         self._before = round((task.flush_samples / task.sample_rate + HANGOVER_S) * wire_rate)
         self._after = round(task.hop_samples / task.sample_rate * wire_rate)
 
-    def verdict(self, start: int, end: int, flushed: int | None, horizon: int) -> Verdict:
-        """Judge the chunk of wire samples `start` to `end`.
+    def verdict(self, intake: Intake, controls: Controls) -> Verdict:
+        """Judge the next chunk of `intake`; those before it will not be judged again.
 
-        `flushed` is where the audio is cut by a flush that the chunk comes before, if one is known; the detector will
-        know of speech up to `horizon` without any audio after that cut. What it cannot know, no chunk is skipped for.
+        Before a flush that is known of, nothing waits for audio after it: a chunk that needs it is run.
         """
+        start, end = intake.to_wire(intake.next_end - self._chunk_samples), intake.to_wire(intake.next_end)
+        self._detector.forget(start - self._before)
         needed = end + self._after
-        if flushed is not None:
-            needed = min(needed, flushed)
-            if needed > horizon:
+        flush = controls.flush_after(intake.next_end)
+        if flush is not None:
+            needed = min(needed, flush.received)
+            if needed > flush.horizon:
                 return Verdict.RUN
         if self._detector.has_speech(start - self._before, needed):
             return Verdict.RUN
         return Verdict.SKIP if self._detector.covered >= needed else Verdict.WAIT
-
-    def forget(self, start: int) -> None:
-        """No chunk before the one that begins at `start` will be judged again."""
-        self._detector.forget(start - self._before)

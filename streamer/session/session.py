@@ -15,6 +15,8 @@ from typing import Any
 from streamer.errors import InvalidRequest, StreamerError, StreamTimeout
 from streamer.session.answers import Answers
 from streamer.session.controls import Control, Controls
+from streamer.session.detector import SpeechDetector
+from streamer.session.gate import SilenceGate, Verdict
 from streamer.session.hearing import Hearing, longest_ms
 from streamer.session.intake import Intake
 from streamer.session.limits import SessionSettings, check_config, check_control, check_snapshot
@@ -75,6 +77,11 @@ class Session:
         self._hearing: Hearing | None = None
         self._resuming: Resuming | None = None
         self._model = ""
+        # The second lane, if the config asks for it, and what spares the first one silence.
+        self._detector: SpeechDetector | None = None
+        self._gate: SilenceGate | None = None
+        # Whether the next chunk waits until the detector has heard more.
+        self._is_held = False
         # Whether a step is out; its chunk stays in the intake until it is complete.
         self._step_is_out = False
         self._controls = Controls()
@@ -106,8 +113,11 @@ class Session:
     @property
     def buffered_samples(self) -> int:
         """Wire samples received and not yet consumed by a completed step. May be read from any thread."""
-        intake = self._intake
-        return max(0, intake.received - intake.processed) if intake else 0
+        intake, detector = self._intake, self._detector
+        if intake is None:
+            return 0
+        processed = intake.processed if detector is None else min(intake.processed, detector.processed)
+        return max(0, intake.received - processed)
 
     @property
     def heard_s(self) -> float:
@@ -141,14 +151,23 @@ class Session:
             self.fail(error)
             raise
 
-    def open(self, task: Task, model: str, now: float, *, resumption: Resumption | None = None) -> None:
+    def open(
+        self,
+        task: Task,
+        model: str,
+        now: float,
+        detector: SpeechDetector | None = None,
+        *,
+        resumption: Resumption | None = None,
+    ) -> None:
         """Start the stream, which the host has admitted, with a fresh `task` of `model`; says `Ready`.
 
-        `resumption` is there for a resumable stream, and says where to go on if it was resumed.
+        `detector` is there if `config.vad` asks for one beside the task, `resumption` for a resumable stream: it says
+        where to go on if the stream was resumed.
         """
         if self._state is not SessionState.OPENING or self._config is None:
             raise RuntimeError(f"a session is opened once, after its config, this one is {self._state.value}")
-        self._bind(task, model)
+        self._bind(task, model, detector)
         self._timers.open(now, resumption.age_s if resumption else 0.0)
         self._state = SessionState.OPEN
         if resumption is not None:
@@ -160,12 +179,42 @@ class Session:
         self._timers.note(now)
         if self.closed or self._step_is_out or self._task is None or self._intake is None:
             return None
-        chunk = self._intake.peek()
+        self._skip_silence()
+        chunk = None if self._is_held or self._intake is None else self._intake.peek()
         if chunk is None:
             return None
         self._step_is_out = True
         warm_up = self._resuming.warm_up if self._resuming else None
         return self._task.step(chunk) if warm_up is None else warm_up.step(chunk)
+
+    def next_detection(self) -> TaskStep | None:
+        """Return the next step of the detector, None without one, while one is out or when audio is missing.
+
+        To be asked for before `next_step`, which may have to wait for what the detector says.
+        """
+        return None if self._detector is None else self._detector.next_step()
+
+    def detection_deadline(self) -> float:
+        """When the detector's step that is out, or next, should be complete."""
+        return math.inf if self._detector is None else self._detector.deadline()
+
+    def complete_detection(self, outputs: Tensors, now: float) -> None:
+        """Take the outputs of the detector's step; as `complete`, and `next_step` may have one to run afterwards."""
+        if self.closed:
+            return
+        if self._detector is None:
+            raise RuntimeError("the session has no detector")
+        self._timers.note(now, is_activity=True)
+        try:
+            events = self._detector.complete(outputs)
+        except StreamerError as error:
+            self.fail(error)
+            raise
+        for event in events if self._opened_config().vad.events else ():
+            self._answers.put(event)
+        if self._gate is None:
+            self._detector.forget(self._detector.covered)
+        self._act_on_controls()
 
     def deadline(self) -> float:
         """When the step that is out, or next, should be complete: one hop after its last sample arrived.
@@ -211,9 +260,8 @@ class Session:
         self._timers.note(now)
         if self.closed:
             return
-        is_waiting = self._step_is_out or (self._intake is not None and self._intake.complete_at is not None)
         try:
-            self._timers.check(now, is_waiting, self._state is SessionState.OPEN)
+            self._timers.check(now, self._is_at_work, self._state is SessionState.OPEN)
         except StreamTimeout as error:
             self.fail(error)
             raise
@@ -274,21 +322,30 @@ class Session:
             "controls": self._controls.state(),
             "task": task.state(),
             "intake": intake.state(),
+            "detector": None if self._detector is None else self._detector.state(),
             "timers": self._timers.state(),
             "lag_s": self._lag_s,
         }
 
     @classmethod
-    def restored(cls, snapshot: dict[str, Any], settings: SessionSettings, task: Task, now: float) -> Session:
+    def restored(
+        cls,
+        snapshot: dict[str, Any],
+        settings: SessionSettings,
+        task: Task,
+        now: float,
+        detector: SpeechDetector | None = None,
+    ) -> Session:
         """Continue a stream from its `snapshot`, with a fresh `task` of the same bundle; says nothing by itself.
 
-        Time stands still between the snapshot and `now`. Raises `InvalidRequest` for a snapshot of another version.
+        It takes a fresh `detector` too if the stream had one. Time stands still between the snapshot and `now`. Raises
+        `InvalidRequest` for a snapshot of another version.
         """
         if snapshot.get("version") != SNAPSHOT_VERSION:
             raise InvalidRequest(f"expected a snapshot of version {SNAPSHOT_VERSION}, got {snapshot.get('version')!r}")
         session = cls(snapshot["session_id"], settings)
         session._config = _restored_config(snapshot["config"])
-        session._bind(task, snapshot["model"])
+        session._bind(task, snapshot["model"], detector)
         session._restore(snapshot, now)
         return session
 
@@ -314,14 +371,18 @@ class Session:
         later_s = self._timers.restore(snapshot["timers"], now)
         task.restore(snapshot["task"])
         intake.restore(snapshot["intake"], later_s)
+        if self._detector is not None:
+            self._detector.restore(snapshot["detector"], later_s)
         self._state = SessionState(snapshot["state"])
         self._answers.restore(snapshot["answers"])
         self._controls.restore(snapshot["controls"])
         self._lag_s = snapshot["lag_s"]
 
-    def _bind(self, task: Task, model: str) -> None:
-        self._task, self._model = task, model
+    def _bind(self, task: Task, model: str, detector: SpeechDetector | None) -> None:
+        self._task, self._model, self._detector = task, model, detector
         config = self._opened_config()
+        if detector is not None and config.vad.gate:
+            self._gate = SilenceGate(detector, task, config.sample_rate)
         self._intake = Intake(config.sample_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
         self._hearing = Hearing(config, self._settings)
 
@@ -412,6 +473,8 @@ class Session:
         _, intake = self._opened()
         self._heard_samples += len(samples)
         intake.take(samples, now)
+        if self._detector is not None:
+            self._detector.take(samples, now)
 
     def _take_control(self, message: Finalize | Update | End, now: float) -> None:
         task, intake = self._opened()
@@ -425,13 +488,18 @@ class Session:
             position = intake.flush(task.flush_samples, now)
         if isinstance(message, End):
             self._state = SessionState.FLUSHING
-        self._controls.add(Control(message, position, intake.received))
+        self._controls.add(Control(message, position, intake.received, self._horizon(message, now)))
         self._act_on_controls()
 
     def _act_on_controls(self) -> None:
         """Act on the controls whose audio is done with. None that came after a chunk was complete acts before it."""
         task, intake = self._opened()
-        while not self.closed and not self.is_warming_up and (control := self._controls.next_due(intake.next_end)):
+        may_end = self._detector is None or self._detector.is_drained
+        while (
+            not self.closed
+            and not self.is_warming_up
+            and (control := self._controls.next_due(intake.next_end, may_end))
+        ):
             match control.message:
                 case Update(endpointing):
                     task.update(endpointing)
@@ -443,6 +511,36 @@ class Session:
                 case End():
                     self._answers.say(task.finish_segment(), intake)
                     self._finish(cancelled=False)
+
+    def _horizon(self, message: Finalize | Update | End, now: float) -> int:
+        """Up to which wire sample the detector knows of speech without audio after `message`; the end flushes it."""
+        if self._detector is None:
+            return 0
+        if isinstance(message, End):
+            self._detector.finish(now)
+            return self._opened()[1].received
+        return self._detector.horizon
+
+    def _skip_silence(self) -> None:
+        """Skip the chunks that hold nothing but silence, up to one that is to be run or has to wait."""
+        self._is_held = False
+        while self._gate is not None and self._intake is not None and self._intake.complete_at is not None:
+            verdict = self._gate.verdict(self._intake, self._controls)
+            self._is_held = verdict is Verdict.WAIT
+            if verdict is not Verdict.SKIP:
+                return
+            task, intake = self._opened()
+            findings = task.skip(intake.is_padded, self._opened_config().interim_results)
+            intake.advance()
+            self._answers.say(findings, intake)
+            self._act_on_controls()
+
+    @property
+    def _is_at_work(self) -> bool:
+        """Whether the client waits for the server rather than the other way round."""
+        if self._step_is_out or (self._detector is not None and self._detector.is_busy):
+            return True
+        return self._intake is not None and self._intake.complete_at is not None and not self._is_held
 
     def _findings(self, outputs: Tensors) -> Sequence[Finding]:
         """What a step found; a step of the warm-up finds what is known."""
@@ -465,7 +563,7 @@ class Session:
         self._step_is_out = False
         self._controls.clear()
         # Nothing is pending any more; the audio need not stay in memory until the host forgets the stream.
-        self._task = self._intake = self._hearing = self._resuming = None
+        self._task = self._intake = self._hearing = self._resuming = self._detector = self._gate = None
 
     def _flow(self, now: float) -> None:
         """Say where the server is, if that has changed and it was not said lately."""

@@ -149,7 +149,7 @@ def test_registry(tmp_path: Path) -> None:
     """The kind of the bundle chooses the host loop; other kinds are not served."""
     toy.write_tokens(tmp_path)
     assert isinstance(task_maker(toy.parsed(toy.manifest()), tmp_path)(Endpointing(), Decoding()), Transcribe)
-    with pytest.raises(InvalidRequest, match=r"^expected a model for transcribe, toy is for codec$"):
+    with pytest.raises(InvalidRequest, match=r"^expected a model for transcribe or vad, toy is for codec$"):
         task_maker(toy.parsed(toy.manifest(kind="codec")), tmp_path)
 
 
