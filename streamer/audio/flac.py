@@ -83,13 +83,24 @@ class FlacDecoder:
             yield from self.settle()
 
     def settle(self) -> Iterator[Array]:
-        """Yield the samples of the frame that the bytes end with, if it is whole."""
-        if self._frame is not None:
-            samples = self._decode(bytes(self._pending))
+        """Yield the samples of the frame that the bytes end with, if it is whole; its next header may be cut off."""
+        if self._frame is None:
+            return
+        for size in self._possible_sizes(self._frame.sync):
+            samples = self._decode(bytes(self._pending[:size]))
             # ffmpeg does not mind a few bytes more, which begin the next frame: with a byte less it has to fail.
-            if samples is not None and self._decode(bytes(self._pending[:-1])) is None:
-                self._take(len(self._pending))
+            if samples is not None and self._decode(bytes(self._pending[: size - 1])) is None:
+                self._take(size)
                 yield samples
+                return
+
+    def _possible_sizes(self, sync: bytes) -> Iterator[int]:
+        """How long a frame may be that no whole header follows."""
+        size = len(self._pending)
+        yield size
+        for end in range(max(size - MAX_HEADER_BYTES, 1), size):
+            if sync.startswith(bytes(self._pending[end : end + len(sync)])):
+                yield end
 
     def _take(self, size: int) -> None:
         """The frame is done with."""
