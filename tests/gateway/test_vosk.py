@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from streamer.errors import ModelFault, Overloaded, Unauthenticated
-from streamer.gateway.access import Access
+from streamer.errors import ModelFault, Overloaded
 from streamer.gateway.vosk.replies import Replies
 from streamer.session.messages import Alternative, Audio, Config, Decoding, End, Finalize, Hotword, Result, Word
 from tests.gateway.fake_host import FakeHost
+from tests.gateway.keyring import ADA, access_settings, bearer
 from tests.gateway.serving import serving, until_closed, websocket, with_loop
 
 EOF = '{"eof" : 1}'
@@ -218,19 +218,18 @@ async def test_errors_of_the_host_are_told(raised, told, close_code):
 
 
 @with_loop
-async def test_without_a_key_nobody_comes_in_where_keys_are_asked_for(monkeypatch):
-    """Before any audio, and without a stream."""
-
-    def refuse(*_: object) -> None:
-        raise Unauthenticated("expected an API key, got none")
-
-    monkeypatch.setattr(Access, "of_websocket", refuse)
-    host = FakeHost()
-    async with talking(host) as connection:
-        frames, code, _ = await until_closed(connection)
-    assert json.loads(frames[-1]) == {"error": "expected an API key, got none", "code": "unauthenticated"}
-    assert code == 4401
-    assert host.streams == []
+async def test_without_a_key_nobody_comes_in_where_keys_are_asked_for():
+    """Before any audio, and without a stream; a header shows a key, as everywhere."""
+    host, keys = FakeHost(), access_settings()
+    async with serving(host, access=keys) as addresses:
+        for headers, text in (({}, "expected an API key, got none"), (bearer("wrong"), "unknown API key")):
+            async with websocket(addresses, path="/", additional_headers=headers) as connection:
+                frames, code, _ = await until_closed(connection)
+            assert json.loads(frames[-1]) == {"error": text, "code": "unauthenticated"}
+            assert code == 4401
+        assert host.streams == []
+        async with websocket(addresses, RATE, b"12", path="/", additional_headers=bearer(ADA)) as connection:
+            assert json.loads(await connection.recv()) == {"text": "2"}
 
 
 @pytest.mark.parametrize("sent", [(), (RATE,), (RATE, b"12")])

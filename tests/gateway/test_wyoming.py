@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from wyoming.event import Event, async_read_event, async_write_event
 
-from streamer.errors import ModelFault, Overloaded, Unauthenticated
-from streamer.gateway.access import Access
+from streamer.errors import ModelFault, Overloaded
 from streamer.gateway.server import Addresses
 from streamer.gateway.wyoming.transcript import TranscriptWriter
 from streamer.session.messages import Audio, Config, Done, End, Hotword, Result
 from tests.gateway.fake_host import FakeHost
+from tests.gateway.keyring import access_settings
 from tests.gateway.serving import gateway_of, serving, with_loop
 
 FORMAT = {"rate": 16000, "width": 2, "channels": 1}
@@ -336,19 +336,14 @@ async def test_a_client_that_does_not_read_is_cut_off():
 
 
 @with_loop
-async def test_without_credentials_nobody_comes_in_where_keys_are_asked_for(monkeypatch):
+async def test_without_credentials_nobody_comes_in_where_keys_are_asked_for():
     """Every connection gets one error; `wyoming_open` lets everybody in all the same."""
-
-    def refuse(_: Access, credential: str | None, *__: object) -> None:
-        assert credential is None
-        raise Unauthenticated("expected a key")
-
-    monkeypatch.setattr(Access, "caller", refuse)
-    host = FakeHost()
-    async with talking(host, START, CHUNK) as client:
-        assert await client.rest() == [error("expected a key", "unauthenticated")]
+    host, keys = FakeHost(), access_settings()
+    for sent in ([START, CHUNK], [Event("describe", {})]):
+        async with talking(host, *sent, access=keys) as client:
+            assert await client.rest() == [error("expected an API key, got none", "unauthenticated")]
     assert host.streams == []
-    async with talking(host, START, CHUNK, STOP, wyoming_open=True) as client:
+    async with talking(host, START, CHUNK, STOP, access=keys, wyoming_open=True) as client:
         assert (await client.read()).type == "transcript-start"
 
 

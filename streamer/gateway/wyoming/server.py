@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 import structlog
 
 from streamer.errors import InvalidRequest, StreamerError, StreamTimeout
+from streamer.gateway.credentials import network_of
 from streamer.gateway.frames import pcm_frames
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
 from streamer.gateway.wyoming import requests
 from streamer.gateway.wyoming.events import MAX_HEADER_BYTES, Event, encode, read_event
 from streamer.gateway.wyoming.transcript import TranscriptWriter
-from streamer.host.callers import ANONYMOUS, Caller
+from streamer.host.callers import Caller
 from streamer.session.messages import ClientMessage, Config, ServerMessage
 from streamer.wire.failure import Failure
 
@@ -112,7 +113,8 @@ class _Connection:
     def _caller(self) -> Caller:
         """Who this is: the protocol carries no credentials, so everybody or nobody comes in."""
         services = self._services
-        return ANONYMOUS if services.settings.wyoming_open else services.access.caller(None)
+        peer = self._writer.get_extra_info("peername") or ("",)
+        return ANONYMOUS if services.settings.wyoming_open else services.access.caller(None, network_of(peer[0]))
 
     async def _next_request(self) -> Event | None:
         limit_s = self._services.settings.session.idle_timeout_ms / 1000
