@@ -131,7 +131,7 @@ async def test_aliases_make_clients_work_that_know_one_name() -> None:
         listed = [model.id async for model in openai_client.models.list()]
         model = await openai_client.models.retrieve("whisper-1")
         text = (await openai_client.audio.transcriptions.create(file=CLIP, model="whisper-1")).text
-    assert listed == ["asr-en", "whisper-1"]
+    assert {"asr-en", "whisper-1"} <= set(listed)
     assert (model.id, model.object) == ("whisper-1", "model")
     assert text
 

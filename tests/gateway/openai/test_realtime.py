@@ -300,6 +300,32 @@ async def test_a_full_server_says_when_audio_comes() -> None:
     assert code == 1013
 
 
+@with_loop
+async def test_a_client_that_reads_nothing_loses_its_slot() -> None:
+    """What it leaves unread is bounded, here as everywhere."""
+    host = FakeHost()
+    async with serving(host, session={"unread_limit_ms": 50}) as addresses, talking(addresses) as talker:
+        await talker.append(bytes(2))
+        await talker.until(DELTA)
+        for segment in range(1, 400):
+            host.streams[0].say(Result(segment, 0, "x" * 65536, 65536, True, True, 0, 1, 1.0))
+        await host.streams[0].aborted.wait()
+        talker.connection.transport.abort()
+
+
+@with_loop
+async def test_a_bug_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its text stays in the log."""
+    host = FakeHost()
+    host.error = KeyError("/srv/secret")
+    async with serving(host) as addresses, talking(addresses) as talker:
+        await talker.append(bytes(2))
+        frames, code, _ = await until_closed(talker.connection)
+    assert json.loads(frames[-1])["error"]["message"] == "internal error"
+    assert code == 1011
+    assert "realtime session failed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("politely", [True, False])
 @with_loop
 async def test_a_client_that_goes_frees_its_slot(politely: bool) -> None:
