@@ -78,13 +78,17 @@ class Access:
         Raises `Unauthenticated`. A ticket is used up by this.
         """
         if self.is_open:
-            limit = self._settings.max_streams_per_address
-            return ANONYMOUS if limit is None else Caller("", max_streams=limit, address=address)
+            return self.stranger(address)
         try:
             return self._known(credential)
         except StreamerError as error:
             log.info("access refused", address=address, reason=str(error))
             raise
+
+    def stranger(self, address: str) -> Caller:
+        """Return somebody unknown at `address`, where such are let in."""
+        limit = self._settings.max_streams_per_address
+        return ANONYMOUS if limit is None else Caller("", max_streams=limit, address=address)
 
     def of_request(self, request: HTTPConnection) -> Caller:
         """Return who makes an HTTP request, and count it.

@@ -113,8 +113,9 @@ class _Connection:
     def _caller(self) -> Caller:
         """Who this is: the protocol carries no credentials, so everybody or nobody comes in."""
         services = self._services
-        peer = self._writer.get_extra_info("peername") or ("",)
-        return ANONYMOUS if services.settings.wyoming_open else services.access.caller(None, network_of(peer[0]))
+        address = network_of((self._writer.get_extra_info("peername") or ("",))[0])
+        is_open = services.settings.wyoming_open
+        return services.access.stranger(address) if is_open else services.access.caller(None, address)
 
     async def _next_request(self) -> Event | None:
         limit_s = self._services.settings.session.idle_timeout_ms / 1000
