@@ -7,17 +7,20 @@ import io
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import soundfile
 
 from streamer.config import EngineSection, Settings
+from streamer.errors import InvalidRequest
 from streamer.gateway.server import Gateway
 from streamer.host.assemble import running_host
 from streamer.session.messages import Audio, Config, End, Ready, Result
-from tests.gateway.fake_host import FakeHost, FakeStream
+from tests.gateway.fake_host import LIMITS, FakeHost, FakeStream
 
 SLOTS = 2
+READY = Ready("s1", "echo@1", 16000, 16000, 160.0, 200.0, LIMITS, resume_token="token-of-s1")
 
 
 class Loop:
@@ -150,6 +153,12 @@ class SayingStream(FakeStream):
     def __init__(self, text: str, error: BaseException | None) -> None:
         super().__init__(error)
         self._text = text
+
+    def _open(self, config: Config) -> None:
+        if config.resume is not None:
+            raise InvalidRequest("resume.token: expected a token that this server can check, got another one")
+        self._first_message = replace(READY, wire_rate=config.sample_rate)
+        super()._open(config)
 
     def _echo(self, data: bytes) -> None:
         if not self._segments:

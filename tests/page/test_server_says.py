@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streamer.errors import Draining, InvalidRequest, ModelFault
-from streamer.session.messages import Warning
+from streamer.session.messages import Resume, Warning
 from tests.gateway.keyring import ADA, access_settings
 from tests.page import browser
 from tests.page.conftest import Visiting
@@ -87,6 +87,25 @@ def test_a_draining_server_is_tried_again(mute: Any, loop: Loop, visit: Visiting
         site.host.error = None
         page.state_is("Done")
         assert page.text() == "hello"
+
+
+def test_a_server_that_has_forgotten_the_stream(talking: Any, loop: Loop, visit: Visiting) -> None:
+    """A token that is refused is dropped, and the rest becomes a stream of its own."""
+    with saying(loop, "hello") as site:
+        page = visit(talking, site)
+        page.press("Start talking")
+        page.has_text("finals", re.compile("hello"))
+        site.close()
+        page.state_is("Reconnecting")
+        site.open()
+        page.state_is("Listening")
+        page.press("Stop")
+        page.state_is("Done")
+        resumed = [stream.got[0].resume for stream in site.host.streams]
+        assert resumed == [None, Resume("token-of-s1", 1), None]
+        # Each final once: the new stream began after the first one.
+        assert page.text() == "hello hello"
+        assert page.page.locator("#finals .time").count() == 2
 
 
 def test_the_wait_can_be_left(mute: Any, loop: Loop, visit: Visiting, speech: Path) -> None:

@@ -41,8 +41,9 @@ export class Server {
   }
 }
 
-const CODES = { 401: "unauthenticated", 403: "permission_denied", 429: "quota_exceeded", 503: "draining" };
+// The status comes first: some surfaces speak other dialects of errors.
+const CODES = { 401: "unauthenticated", 403: "permission_denied", 429: "quota_exceeded" };
 
 function codeOf(status, body) {
-  return body.error?.code ?? body.code ?? CODES[status] ?? "internal";
+  return CODES[status] ?? body.code ?? (status === 503 ? "draining" : "internal");
 }

@@ -31,6 +31,7 @@ class Take {
     this.token = null;
     this.finals = 0;
     this.safe = base; // nothing before it is needed by a stream that begins anew
+    this.openedAt = null; // when it was admitted first; its pace is counted from then, however often it is resumed
   }
 }
 
@@ -46,8 +47,6 @@ export class Stream {
   #attempts = 0;
   #sent = 0; // positions on the tape
   #processed = 0;
-  #openedAt = 0;
-  #openedSent = 0;
   #limits = null;
   #heardAt = 0;
   #sentAt = 0;
@@ -164,8 +163,9 @@ export class Stream {
     const from = take.base + (message.next_sample ?? 0);
     if (from < this.tape.start) return this.#beginAnew();
     take.token = message.resume_token ?? null;
-    this.#sent = this.#openedSent = this.#processed = from;
-    this.#openedAt = this.#sentAt = performance.now();
+    this.#sent = this.#processed = from;
+    this.#sentAt = performance.now();
+    take.openedAt ??= this.#sentAt;
     this.#limits = message.limits;
     this.#attempts = 0;
     this.#isOpen = true;
@@ -212,7 +212,8 @@ export class Stream {
   #maySend() {
     if (this.#socket.bufferedAmount > MOST_UNSENT_BYTES[this.#take.mode]) return false;
     if (this.#take.mode === "file") return this.#sent - this.#processed < SEND_AHEAD_S * this.tape.rate;
-    const aheadMs = (1000 * (this.#sent - this.#openedSent)) / this.tape.rate - (performance.now() - this.#openedAt);
+    const { base, openedAt } = this.#take;
+    const aheadMs = (1000 * (this.#sent - base)) / this.tape.rate - (performance.now() - openedAt);
     return aheadMs < this.#limits.max_ahead_ms - PACE_MARGIN_MS;
   }
 
