@@ -19,6 +19,7 @@ from websockets.exceptions import InvalidMessage
 
 from streamer.config import TlsSection
 from streamer.errors import InvalidRequest
+from streamer.gateway import tls as tls_module
 from streamer.gateway.server import Addresses
 from streamer.gateway.tls import Certificates
 from streamer.v1 import speech_pb2 as pb
@@ -44,6 +45,11 @@ class Authority:
         cert.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(key)
         return TlsSection(cert=cert, key=key)
+
+
+def replace(files: TlsSection, by: TlsSection) -> None:
+    files.cert.write_bytes(by.cert.read_bytes())
+    files.key.write_bytes(by.key.read_bytes())
 
 
 async def is_served(addresses: Addresses, transport: str, ca: Path, shown: TlsSection | None = None) -> bool:
@@ -165,6 +171,40 @@ async def test_a_bad_certificate_is_not_taken_up(tmp_path: Path, transport: str)
         assert await is_served(addresses, transport, ours.file)
     reasons = [event["reason"] for event in events if event["event"] == "certificates not reloaded"]
     assert reasons == [f"tls key {tls.key} does not belong to tls cert {tls.cert}"]
+
+
+@with_loop
+async def test_new_files_are_found_without_being_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server looks at its files now and then, and takes up what has changed."""
+    monkeypatch.setattr(tls_module, "_LOOK_S", 0.0)
+    old, new = Authority(tmp_path / "old"), Authority(tmp_path / "new")
+    tls = old.certify()
+    async with serving_with(tls) as (_, addresses):
+        assert await is_served(addresses, "websocket", old.file)
+        await asyncio.to_thread(replace, tls, new.certify())
+        while not await is_served(addresses, "websocket", new.file):
+            pass
+        assert not await is_served(addresses, "websocket", old.file)
+
+
+def test_files_that_change_while_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair that is half old and half new is never taken up."""
+    authority = Authority(tmp_path)
+    tls = authority.certify()
+    certificates, real = Certificates(tls), tls_module._context
+
+    def slow(settings: TlsSection) -> ssl.SSLContext:
+        context = real(settings)
+        replace(tls, authority.certify("newer"))
+        return context
+
+    replace(tls, authority.certify("new"))
+    with monkeypatch.context() as patched:
+        patched.setattr(tls_module, "_context", slow)
+        with pytest.raises(InvalidRequest, match=r"^tls files changed while they were read$"):
+            certificates.reload()
+    assert certificates.reload()
+    assert not certificates.reload()
 
 
 def spoken(port: int, ca: Path, version: ssl.TLSVersion) -> tuple[str | None, str | None]:
