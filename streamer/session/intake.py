@@ -144,7 +144,7 @@ class Intake:
             return None
         return Replay(position, self._wire_start(regions, position), regions)
 
-    def go_on(self, replay: Replay) -> None:
+    def go_on(self, replay: Replay, now: float) -> None:
         """Begin with the chunk at `replay.position` of another life of the stream.
 
         Where that one was flushed the same padding is put again.
@@ -161,6 +161,8 @@ class Intake:
             self._pad_again(self._known.popleft())
         else:
             self._resampler.jump(position - regions[index].model_start)
+        # Padding alone may make up a chunk.
+        self._note(now)
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON-compatible data."""

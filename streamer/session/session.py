@@ -171,7 +171,7 @@ class Session:
         self._timers.open(now, resumption.age_s if resumption else 0.0)
         self._state = SessionState.OPEN
         if resumption is not None:
-            self._go_on(resumption)
+            self._go_on(resumption, now)
         self._answers.put(self._ready())
 
     def next_step(self, now: float) -> TaskStep | None:
@@ -386,13 +386,13 @@ class Session:
         self._intake = Intake(config.sample_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
         self._hearing = Hearing(config, self._settings)
 
-    def _go_on(self, resumption: Resumption) -> None:
+    def _go_on(self, resumption: Resumption, now: float) -> None:
         """Set everything to what it was at the point, but the model, which the warm-up brings there."""
         task, intake = self._opened()
         point = resumption.point
         self._resuming = Resuming(resumption)
         task.restore(dict(point.task))
-        intake.go_on(point.replay)
+        intake.go_on(point.replay, now)
         self._controls.skip(point.controls)
         self._answers.go_on(point.segments, resumption.next_segment, point.said)
 

@@ -91,6 +91,7 @@ class Resumable(Driver):
         self.said += self.session.take_messages()
         ready = self.said[0]
         assert isinstance(ready, Ready)
+        self.run()
         return ready
 
     def run(self, most: int | None = None) -> None:
