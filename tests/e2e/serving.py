@@ -52,15 +52,16 @@ async def serving(
     transport: str,
     max_streams: int = 16,
     write: Callable[[Path], Path] = write_counter_asr,
+    also: Callable[[Path], Path] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """Serve the toy that `write` writes over `transport` with one worker."""
-    bundle = load_bundle(write(folder))
+    """Serve the toy that `write` writes over `transport` with one worker, and beside it what `also` writes."""
+    bundles = [load_bundle(one(folder)) for one in (write, also) if one is not None]
     registry = CollectorRegistry()
     workers = EngineSettings(workers=1, max_streams=max_streams)
-    engine = Engine([bundle], workers, programs_of([bundle]), registry=registry)
+    engine = Engine(bundles, workers, programs_of(bundles), registry=registry)
     chosen = Settings(grpc_port=0, http_port=0, **settings)
-    host = Host(engine, [bundle], chosen, registry)
+    host = Host(engine, bundles, chosen, registry)
     await host.start()
     gateway = Gateway(host, chosen)
     try:

@@ -7,6 +7,8 @@ search path of the registry too.
 from tests.toys.beams import pair_search, pair_search_expected, write_beams
 from tests.toys.bundle import edit_manifest
 from tests.toys.counter import counter_expected, write_counter_asr
+from tests.toys.echo import write_echo
+from tests.toys.listener import write_listener
 from tests.toys.mistakes import write_faulty, write_forgetful, write_wrong_order
 from tests.toys.ragged import write_ragged
 from tests.toys.speaker import speaker_expected, write_speaker
@@ -22,8 +24,10 @@ __all__ = [
     "vowels_pcm",
     "write_beams",
     "write_counter_asr",
+    "write_echo",
     "write_faulty",
     "write_forgetful",
+    "write_listener",
     "write_ragged",
     "write_speaker",
     "write_variants",
