@@ -28,12 +28,17 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of every process: GET, or POST if there is a body. `authorization` is passed on."""
+    """What is asked of every process: GET, or POST if there is a body.
+
+    `authorization` and `origin` are passed on, so that each refuses whom it would refuse itself: who has no key, and
+    pages that a browser shows.
+    """
 
     path: str
     body: bytes | None = None
     authorization: str = ""
     timeout_s: float = _ANSWER_S
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,9 @@ def asking(url: str) -> Ask:
 
 def _fetch(url: str, question: Question) -> Answer:
     request = urllib.request.Request(url + question.path, question.body)
-    if question.authorization:
-        request.add_header("authorization", question.authorization)
+    for name, value in (("authorization", question.authorization), ("origin", question.origin)):
+        if value:
+            request.add_header(name, value)
     try:
         with _DIRECT.open(request, timeout=question.timeout_s) as answer:
             return Answer(answer.status, answer.read())
@@ -87,7 +93,8 @@ def fleet_app(members: Callable[[], Mapping[str, Ask]]) -> Starlette:
 
     async def command(request: Request) -> Response:
         authorization = request.headers.get("authorization", "")
-        question = Question(request.url.path, await request.body(), authorization, _COMMAND_S)
+        origin = request.headers.get("origin", "")
+        question = Question(request.url.path, await request.body(), authorization, _COMMAND_S, origin)
         answers = await _ask_all(members(), question)
         worst = max((answer.status for answer in answers.values()), default=503)
         processes = {name: _plain(answer.body) for name, answer in answers.items()}

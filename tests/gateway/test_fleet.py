@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -93,3 +94,15 @@ async def test_processes_are_asked_over_their_admin_ports() -> None:
         assert (await ask(Question("/v1/models/load", b"{}"))).status == 400
     with pytest.raises(OSError, match="refused"):
         await ask(Question("/metrics"))
+
+
+@with_loop
+async def test_a_page_of_another_site_gives_no_commands_to_a_fleet() -> None:
+    """What a browser says of the page behind a command reaches every process, which refuses it."""
+    async with serving(FakeHost(), admin_port=0) as addresses:
+        ask = asking(f"http://127.0.0.1:{addresses.admin_port}")
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(fleet_app(lambda: {"0": ask})), base_url="http://here.example"
+        ) as client:
+            for headers, status in (({}, 200), ({"origin": "https://there.example"}, 403), ({"origin": "null"}, 403)):
+                assert (await client.post("/v1/keys/reload", headers=headers)).status_code == status
