@@ -13,7 +13,7 @@ from streamer.cli.source import RawFormat, Source, open_source, seconds
 from streamer.errors import StreamerError
 from streamer.host.reading import read_ahead
 from streamer.session.messages import Audio, Config, Decoding, Done, End, Ready, Result, ServerMessage
-from streamer.transcripts.transcript import Segment, Transcript, segments_of
+from streamer.transcripts.transcript import Segment, Transcript, by_channel, segments_of
 
 if TYPE_CHECKING:
     from streamer.host import Host, Stream
@@ -49,6 +49,7 @@ class Batch:
     raw: RawFormat | None = None
     listener: Listener = field(default_factory=Listener)
     decoding: Decoding = field(default_factory=Decoding)
+    per_channel: bool = False
 
     async def run(self, inputs: Iterable[Input], jobs: int) -> None:
         """Transcribe all `inputs`; one that fails is told to the listener and stops no other."""
@@ -71,7 +72,16 @@ class Batch:
 
     async def transcribe(self, item: Input) -> Transcript:
         """Transcribe one input; raises the `StreamerError` of reading it or of its stream."""
-        source = open_source(item, self.raw)
+        if not self.per_channel:
+            return await self._transcribe(item, open_source(item, self.raw))
+        # Decoded once per channel: decoding costs little, and a channel that waits for another would need a buffer.
+        source = open_source(item, self.raw, 0)
+        transcripts = [await self._transcribe(item, source)]
+        for channel in range(1, source.channels):
+            transcripts.append(await self._transcribe(item, open_source(item, self.raw, channel)))
+        return by_channel(transcripts)
+
+    async def _transcribe(self, item: Input, source: Source) -> Transcript:
         self.listener.opened(item, source.duration_s)
         stream = self.host.connect()
         sender = asyncio.create_task(self._send(stream, source))

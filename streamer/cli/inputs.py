@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from streamer.errors import InvalidRequest
 
-EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
+EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".webm", ".mka", ".mkv", ".m4a", ".mp4"})
 STDIN = "-"
 _MAGIC = frozenset("*?[")
 

@@ -34,10 +34,13 @@ class Source:
     rate: int
     duration_s: float | None
     frames: Generator[bytes, None, None]
+    channels: int = 1
 
 
-def open_source(item: Input, raw: RawFormat | None) -> Source:
-    """Open an input; `raw` is the format of standard input. Raises `InvalidRequest`, also while frames are read.
+def open_source(item: Input, raw: RawFormat | None, channel: int | None = None) -> Source:
+    """Open an input; `raw` is the format of standard input, `channel` the one to read, from 0, None for their average.
+
+    Raises `InvalidRequest`, also while frames are read.
 
     The file is closed with its frames, by the thread that reads them: nobody may close it under a decoder at work.
     """
@@ -45,13 +48,14 @@ def open_source(item: Input, raw: RawFormat | None) -> Source:
         assert raw is not None  # the command line demands it
         return _standard_input(raw)
     audio = open_audio(item.path)
-    return Source("pcm_f32le", audio.sample_rate, audio.duration_s, _frames(audio))
+    return Source("pcm_f32le", audio.sample_rate, audio.duration_s, _frames(audio, channel), audio.channels)
 
 
-def _frames(audio: AudioFile) -> Generator[bytes, None, None]:
+def _frames(audio: AudioFile, channel: int | None) -> Generator[bytes, None, None]:
     size = 4 * _frame_samples(audio.sample_rate)
     with audio:
-        for block in audio.blocks():
+        blocks = audio.blocks() if channel is None else (block[channel] for block in audio.channel_blocks())
+        for block in blocks:
             pcm = block.astype("<f4", copy=False).tobytes()
             for start in range(0, len(pcm), size):
                 yield pcm[start : start + size]

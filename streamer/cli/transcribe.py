@@ -48,6 +48,7 @@ class _Run:
     language: str
     raw: RawFormat | None
     decoding: Decoding
+    per_channel: bool
     jobs: int
     show_progress: bool
     quiet: bool
@@ -73,6 +74,9 @@ def transcribe(
     hotwords: HotwordFile = None,
     hotword: HotwordPhrases = None,
     n_best: NBest = None,
+    per_channel: Annotated[
+        bool, typer.Option("--per-channel", help="Transcribe the channels of files one by one, numbered from 1.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no closing line.")] = False,
     config: ConfigFile = None,
     bundle_path: BundlePath = None,
@@ -96,11 +100,12 @@ def transcribe(
     jobs = min(jobs or _default_jobs(settings), len(inputs))
     run = _Run(
         inputs=inputs,
-        output=_output(inputs, form, output_dir, overwrite),
+        output=_output(inputs, form, output_dir, overwrite, per_channel),
         model=model,
         language=language,
         raw=raw,
         decoding=decoding_of(beam, lm_scale, hotwords, hotword or (), n_best),
+        per_channel=per_channel,
         jobs=jobs,
         show_progress=_is_progress_shown(quiet),
         quiet=quiet,
@@ -126,10 +131,12 @@ def _raw_format(inputs: Sequence[Input], encoding: Encoding | None, rate: int | 
     return RawFormat(encoding.value, rate)
 
 
-def _output(inputs: Sequence[Input], form: Format, folder: Path | None, overwrite: bool) -> Output:
+def _output(inputs: Sequence[Input], form: Format, folder: Path | None, overwrite: bool, per_channel: bool) -> Output:
+    if per_channel and any(item.path is None for item in inputs):
+        raise typer.BadParameter("--per-channel is for files, standard input has one channel")
     if folder is not None:
         return FolderOutput(output_paths(inputs, folder, form.suffix, overwrite), form)
-    if len(inputs) == 1 and form is Format.TEXT:
+    if len(inputs) == 1 and form is Format.TEXT and not per_channel:
         return LiveTextOutput()
     if len(inputs) > 1 and form in _ONE_FILE_FORMATS:
         raise typer.BadParameter(f"{form.value} of {len(inputs)} files needs --output-dir, it holds one file")
@@ -184,7 +191,7 @@ async def _run_batch(run: _Run, settings: Settings, progress: BatchProgress) -> 
     from streamer.host.assemble import running_host
 
     async with running_host(settings) as host:
-        batch = Batch(host, run.model, run.language, run.raw, _listener(run, progress), run.decoding)
+        batch = Batch(host, run.model, run.language, run.raw, _listener(run, progress), run.decoding, run.per_channel)
         await batch.run(run.inputs, run.jobs)
 
 

@@ -29,9 +29,17 @@ class Cue:
 
 
 def cues_of(segments: Iterable[Segment]) -> list[Cue]:
-    """Return the subtitles of `segments`, in order and without overlap."""
-    cues = [_cue(group) for segment in segments for group in _groups(_words(segment))]
-    return _without_flashes(cues)
+    """Return the subtitles of `segments`, in order and without overlap, but for those of several channels."""
+    segments = list(segments)
+    channels = {segment.channel: None for segment in segments}
+    if len(channels) < 2:
+        return _of_channel(segments)
+    cues = [cue for channel in channels for cue in _of_channel(s for s in segments if s.channel == channel)]
+    return sorted(cues, key=lambda cue: cue.start_s)
+
+
+def _of_channel(segments: Iterable[Segment]) -> list[Cue]:
+    return _without_flashes([_cue(group, segment.label) for segment in segments for group in _groups(_words(segment))])
 
 
 def wrap(words: Sequence[str]) -> tuple[str, ...] | None:
@@ -73,9 +81,10 @@ def _belongs(word: Word, group: list[Word]) -> bool:
     )
 
 
-def _cue(group: list[Word]) -> Cue:
+def _cue(group: list[Word], label: str) -> Cue:
     lines = wrap([word.word for word in group])
     assert lines is not None  # a group grows only while it fits, and one word always does
+    lines = (label + lines[0], *lines[1:])
     return Cue(group[0].start_s, min(group[-1].end_s, group[0].start_s + MAX_S), lines)
 
 

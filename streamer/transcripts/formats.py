@@ -41,19 +41,22 @@ def plain(transcript: Transcript) -> dict[str, Any]:
         "text": transcript.text,
         "duration_s": round(transcript.duration_s, 3),
         "model": transcript.model,
-        "words": [_plain_word(word) for word in transcript.words],
+        "words": [_plain_word(word, segment) for segment in transcript.segments for word in segment.words],
         "segments": [_plain_segment(segment) for segment in transcript.segments],
     }
 
 
-def _plain_word(word: Word) -> dict[str, Any]:
-    return _rounded(asdict(word))
+def _plain_word(word: Word, segment: Segment) -> dict[str, Any]:
+    channel = {} if segment.channel is None else {"channel": segment.channel}
+    return _rounded(asdict(word)) | channel
 
 
 def _plain_segment(segment: Segment) -> dict[str, Any]:
     values = asdict(segment)
     # All words are listed beside the segments already.
     del values["words"]
+    if segment.channel is None:
+        del values["channel"]
     alternatives = values.pop("alternatives")
     if alternatives:
         values["alternatives"] = [_rounded(alternative) for alternative in alternatives]
@@ -65,7 +68,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(transcript: Transcript) -> str:
-    return "".join(f"{segment.text}\n" for segment in transcript.segments)
+    return "".join(f"{segment.label}{segment.text}\n" for segment in transcript.segments)
 
 
 def _json(transcript: Transcript) -> str:
@@ -98,7 +101,7 @@ def _vtt_text(cue: Cue) -> str:
 
 def _tsv(transcript: Transcript) -> str:
     rows = (
-        f"{_ms(segment.start_s)}\t{_ms(segment.end_s)}\t{' '.join(segment.text.split())}\n"
+        f"{_ms(segment.start_s)}\t{_ms(segment.end_s)}\t{segment.label}{' '.join(segment.text.split())}\n"
         for segment in transcript.segments
     )
     return "start\tend\ttext\n" + "".join(rows)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from streamer.session.messages import Alternative, Result
 from streamer.session.messages import Word as WireWord
@@ -21,7 +21,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The final text between two endpoints; `alternatives` are empty unless more texts than one were asked for."""
+    """The final text between two endpoints; `alternatives` are empty unless more texts than one were asked for.
+
+    `channel` counts from 1 where the channels of a file were transcribed one by one, and is None otherwise.
+    """
 
     start_s: float
     end_s: float
@@ -30,6 +33,12 @@ class Segment:
     end_of_turn: bool
     words: tuple[Word, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    channel: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What precedes the text where the channel must be told: "[1] "; empty without one."""
+        return "" if self.channel is None else f"[{self.channel}] "
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,18 @@ class Transcript:
     def words(self) -> tuple[Word, ...]:
         """The words of all segments."""
         return tuple(word for segment in self.segments for word in segment.words)
+
+
+def by_channel(channels: Sequence[Transcript]) -> Transcript:
+    """Return one transcript of what the channels of a file say, told apart by number and ordered by time."""
+    segments = [
+        replace(segment, channel=number)
+        for number, transcript in enumerate(channels, 1)
+        for segment in transcript.segments
+    ]
+    segments.sort(key=lambda segment: (segment.start_s, segment.channel))
+    longest = max(transcript.duration_s for transcript in channels)
+    return replace(channels[0], duration_s=longest, segments=tuple(segments))
 
 
 def segments_of(results: Iterable[Result], rate: int) -> tuple[Segment, ...]:

@@ -73,7 +73,9 @@ def test_missing_file_stays_to_fail_on_its_own(tree: Path) -> None:
 def test_nothing_is_an_error(tree: Path) -> None:
     """Folders without audio, or patterns without matches, are an error."""
     (tree / "empty").mkdir()
-    with pytest.raises(InvalidRequest, match=r"^no audio in empty, \*\.ogg, expected flac mp3 ogg opus wav$"):
+    with pytest.raises(
+        InvalidRequest, match=r"^no audio in empty, \*\.ogg, expected flac m4a mka mkv mp3 mp4 ogg opus wav webm$"
+    ):
         find_inputs(["empty", "*.ogg"])
 
 

@@ -14,7 +14,9 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
+import soundfile
 
+from streamer.audio.pcm import decode, encode
 from streamer.cli.inputs import Input
 from streamer.cli.outputs import FolderOutput
 from streamer.cli.source import RawFormat, open_source
@@ -23,6 +25,7 @@ from streamer.config import Settings
 from streamer.errors import InvalidRequest, StreamerError
 from streamer.transcripts.formats import Format
 from streamer.transcripts.transcript import Transcript
+from tests.audio.compressed import container
 from tests.cli.conftest import speech, streamer, write_audio
 from tests.toys import counter_expected, damage, write_counter_asr
 from tests.toys.counter import CHUNK, PIECES
@@ -145,7 +148,7 @@ def test_nothing_found(tmp_path: Path, serving: list[str]) -> None:
     """A folder without audio is an error."""
     result = streamer("transcribe", tmp_path, *serving)
     assert result.exit_code == 1
-    assert result.stderr == f"streamer: no audio in {tmp_path}, expected flac mp3 ogg opus wav\n"
+    assert result.stderr == f"streamer: no audio in {tmp_path}, expected flac m4a mka mkv mp3 mp4 ogg opus wav webm\n"
 
 
 def test_unknown_model(tmp_path: Path, toys: Path) -> None:
@@ -192,6 +195,7 @@ def test_language_that_the_model_lacks(tmp_path: Path, serving: list[str]) -> No
         (["-"], "standard input needs --encoding and --rate"),
         (["-", "--encoding", "pcm_s16le"], "standard input needs --encoding and --rate"),
         (["a.wav", "--rate", "8000"], "--encoding and --rate describe standard input"),
+        (["-", "--encoding", "pcm_alaw", "--rate", "8000", "--per-channel"], "standard input has one channel"),
         (["a.wav", "b.wav", "-f", "srt"], "srt of 2 files needs --output-dir"),
         (["a.wav", "--n-best", "2"], "--n-best needs --format json or jsonl, text has no place for alternatives"),
     ],
@@ -211,6 +215,37 @@ def test_standard_input(serving: list[str], encoding: str) -> None:
     command = [*COMMAND, "-", "--encoding", encoding, "--rate", "16000", "-q", *serving]
     found = subprocess.run(command, input=data, capture_output=True, check=True)
     assert found.stdout.decode() == expected_text(pcm) + "\n"
+
+
+@pytest.mark.parametrize("encoding", ["pcm_mulaw", "pcm_alaw"])
+def test_telephone_audio_on_standard_input(serving: list[str], encoding: str) -> None:
+    """G.711 from a pipe gives the text of the samples that it stands for."""
+    data = encode(speech(1.0), encoding)
+    command = [*COMMAND, "-", "--encoding", encoding, "--rate", "16000", "-q", *serving]
+    found = subprocess.run(command, input=data, capture_output=True, check=True)
+    assert found.stdout.decode() == expected_text(decode(data, encoding)) + "\n"
+
+
+def test_webm_and_m4a(tmp_path: Path, serving: list[str]) -> None:
+    """What a browser records and what a telephone records; both have text."""
+    for name, form, codec in (("a.webm", "webm", "libopus"), ("b.m4a", "mp4", "aac")):
+        (tmp_path / name).write_bytes(container(form, codec, np.tile(speech(1.0), 2), 48000))
+    found = run_json(tmp_path, *serving)
+    assert [each["file"] for each in found] == [str(tmp_path / "a.webm"), str(tmp_path / "b.m4a")]
+    assert all(each["text"] for each in found)
+
+
+def test_channels_one_by_one(tmp_path: Path, serving: list[str]) -> None:
+    """Each channel gives the text that it gives alone, with its number; without the option they are averaged."""
+    left, right = speech(1.0), speech(1.0, seed=1)
+    path = tmp_path / "call.wav"
+    soundfile.write(path, np.stack([left, right], axis=1), 16000, subtype="FLOAT")
+    words = run_json(path, "--per-channel", *serving)["words"]
+    spoken = [" ".join(word["word"] for word in words if word["channel"] == number) for number in (1, 2)]
+    assert spoken == [expected_text(left), expected_text(right)]
+    lines = streamer("transcribe", path, "--per-channel", "-q", *serving).stdout.splitlines()
+    assert sorted(lines) == [f"[1] {expected_text(left)}", f"[2] {expected_text(right)}"]
+    assert run_json(path, *serving)["text"] == expected_text((left + right) / 2)
 
 
 def test_standard_input_that_cannot_be_read(serving: list[str]) -> None:

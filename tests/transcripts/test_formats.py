@@ -9,7 +9,7 @@ import pytest
 from streamer.session.messages import Alternative, Result
 from streamer.session.messages import Word as WireWord
 from streamer.transcripts.formats import Format, render
-from streamer.transcripts.transcript import Segment, Transcript, Word, segments_of
+from streamer.transcripts.transcript import Segment, Transcript, Word, by_channel, segments_of
 
 TALK = Transcript(
     "talk.wav",
@@ -118,3 +118,38 @@ def test_segments_are_the_finals_in_seconds() -> None:
     interim = Result(1, 1, "no", 0, False, False, 8000, 9000, 0.5)
     expected = Segment(0.5, 1.0, "hi", 0.5, True, (Word("hi", 0.5, 1.0, 0.5),), best)
     assert segments_of([final, interim], 8000) == (expected,)
+
+
+def two_channels() -> Transcript:
+    """Two people who talk at the same time, a channel each."""
+    spoken = [[("yes", 0.0, 1.0), ("no", 5.0, 6.0)], [("what", 0.5, 2.0)]]
+    channels = [
+        tuple(Segment(start, end, text, 0.5, True, (Word(text, start, end, 0.5),)) for text, start, end in channel)
+        for channel in spoken
+    ]
+    return by_channel([Transcript("call.wav", 7.0 + n, "toy@1.0.0", each) for n, each in enumerate(channels)])
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (Format.TEXT, "[1] yes\n[2] what\n[1] no\n"),
+        (Format.TSV, "start\tend\ttext\n0\t1000\t[1] yes\n500\t2000\t[2] what\n5000\t6000\t[1] no\n"),
+        (
+            Format.SRT,
+            "1\n00:00:00,000 --> 00:00:01,000\n[1] yes\n\n2\n00:00:00,500 --> 00:00:02,000\n[2] what\n\n"
+            "3\n00:00:05,000 --> 00:00:06,000\n[1] no\n",
+        ),
+    ],
+)
+def test_channels_are_told_apart(form: Format, expected: str) -> None:
+    """Every line says whose it is, in the order of time; subtitles of one channel do not shorten another's."""
+    assert render(two_channels(), form) == expected
+
+
+def test_channels_are_numbered_in_json() -> None:
+    """Words and segments carry the number of their channel, from 1; the transcript is as long as the longest."""
+    plain = json.loads(render(two_channels(), Format.JSON))
+    assert [segment["channel"] for segment in plain["segments"]] == [1, 2, 1]
+    assert [(word["word"], word["channel"]) for word in plain["words"]] == [("yes", 1), ("what", 2), ("no", 1)]
+    assert (plain["duration_s"], plain["text"]) == (8.0, "yes what no")
