@@ -98,6 +98,8 @@ class Host:
         """Start the engine (loads, self-tests and warms up every bundle) and the timers."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._engine.start)
+        if self._desk.store is not None:
+            await asyncio.to_thread(self._desk.store.sweep)
         for worker in self._engine.workers:
             self._dirty[worker] = set()
             worker.after_iteration(self._wake_after(worker))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -69,8 +70,10 @@ class SnapshotStore:
     def sweep(self) -> None:
         """Remove the files of streams that nobody came back for."""
         for path in self._folder.glob(f"*{_SUFFIX}*"):
-            if self._now() - path.stat().st_mtime > self._valid_s:
-                path.unlink(missing_ok=True)
+            # Another process may have been faster.
+            with contextlib.suppress(FileNotFoundError):
+                if self._now() - path.stat().st_mtime > self._valid_s:
+                    path.unlink()
 
     def _write(self, stream: SavedStream) -> None:
         try:
@@ -99,7 +102,8 @@ def _write(path: Path, stream: SavedStream) -> None:
 
 
 def _read(path: Path) -> SavedStream:
-    with np.load(path, allow_pickle=False) as arrays:
+    # Opened here: numpy leaves a damaged file open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         meta = json.loads(arrays[_META].tobytes())
         if meta["version"] != _VERSION:
             raise ValueError(f"expected a snapshot of version {_VERSION}, got {meta['version']!r}")
