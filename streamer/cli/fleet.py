@@ -84,6 +84,7 @@ class Fleet:
 
         `on_started` is told where they listen. Raises `StreamerError` if not all of them start.
         """
+        _check_exposure(self._settings)
         with _reserved_ports(self._settings) as settings, self._captured_signals():
             self._shares = member_settings(settings)
             self._members = {index: Member(index, share) for index, share in enumerate(self._shares)}
@@ -123,14 +124,18 @@ class Fleet:
 
     @asynccontextmanager
     async def _admin_port(self) -> AsyncIterator[int | None]:
+        from streamer.gateway.admin import is_loopback
         from streamer.gateway.embedded import HttpServer
         from streamer.gateway.fleet import fleet_app
+        from streamer.gateway.tls import Certificates
 
         if self._settings.admin_port is None:
             log.warning("metrics of several processes are on the admin port, and none is set")
             yield None
             return
-        server = HttpServer(fleet_app(self._asks))
+        tls = None if is_loopback(self._settings.admin_host) else self._settings.tls
+        certificates = None if tls is None else Certificates(tls)
+        server = HttpServer(fleet_app(self._asks), certificates)
         try:
             yield await server.start(self._settings.admin_host, self._settings.admin_port)
         finally:
@@ -163,6 +168,14 @@ class Fleet:
         finally:
             for number in (*actions, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+
+
+def _check_exposure(settings: Settings) -> None:
+    """The processes listen on loopback, so only this one can tell whether commands would be open to a network."""
+    from streamer.gateway.access import Access
+    from streamer.gateway.admin import check_exposure
+
+    check_exposure(settings, Access(settings.access))
 
 
 def member_settings(settings: Settings) -> tuple[Settings, ...]:

@@ -101,6 +101,17 @@ def test_processes_that_cannot_start_end_the_server(toys: Path, tmp_path: Path) 
         assert "streamer: 2 of 2 processes did not start, their messages tell why" in errors
 
 
+def test_commands_to_all_processes_are_not_open_to_a_network(tmp_path: Path) -> None:
+    """Though each process listens to operators on loopback, the port that stands for them must not be open either."""
+    settings = tmp_path / "streamer.toml"
+    settings.write_text('processes = 2\nadmin_host = "0.0.0.0"\nadmin_port = 0\n')
+    result = streamer("serve", "--config", settings)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "streamer: setting admin_host: expected a loopback address or a key with admin = true, got '0.0.0.0'\n",
+    )
+
+
 def test_a_port_of_another_server_is_not_shared(toys: Path) -> None:
     """Somebody who listens there is an error, even if he would share."""
     with socket.socket() as other:
