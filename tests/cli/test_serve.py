@@ -116,9 +116,11 @@ def test_flags_beat_environment_beats_file(toys: Path, tmp_path: Path, monkeypat
     (tmp_path / "s.toml").write_text('models = ["from-file"]\nlog_level = "error"\nhost = "127.0.0.2"\n')
     monkeypatch.setenv("STREAMER_MODELS", "from-environment")
     options = ("--config", str(tmp_path / "s.toml"), "--bundle-path", str(toys), "--grpc-port", "0", "--http-port", "0")
-    with serve(*options, "--model", "counter-asr") as process:
+    with serve(*options, "--model", "counter-asr", "--wyoming-port", "0") as process:
         assert process.stdout is not None
-        assert "grpc://127.0.0.2:" in process.stdout.readline()
+        announced = process.stdout.readline()
+        assert "grpc://127.0.0.2:" in announced
+        assert "tcp://127.0.0.2:" in announced
     with serve(*options) as process:
         assert process.wait(20) == 1
         assert process.stderr is not None
@@ -137,8 +139,8 @@ def test_ports_are_read_as_written(tmp_path: Path) -> None:
     path = tmp_path / "ports.json"
     assert read_ports(path) is None
     for port in (1, 2):
-        write_ports(path, "::1", port, port + 1)
+        write_ports(path, "::1", port, port + 1, port + 2)
     ports = read_ports(path)
     assert ports is not None
-    assert (ports["host"], ports["grpc_port"], ports["http_port"]) == ("::1", 2, 3)
+    assert (ports["host"], ports["grpc_port"], ports["http_port"], ports["wyoming_port"]) == ("::1", 2, 3, 4)
     assert list(tmp_path.iterdir()) == [path]
