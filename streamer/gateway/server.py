@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from streamer.audio.extra import load_av
 from streamer.config import Settings
 from streamer.errors import InvalidRequest, StreamerError
 from streamer.gateway.access import Access
@@ -85,6 +86,8 @@ class Gateway:
 
     async def start(self) -> Addresses:
         """Bind the ports and serve; raises `OSError` and then serves nothing."""
+        # Loaded before anybody waits for it: the first compressed stream must not hold up the others.
+        await asyncio.to_thread(load_av)
         address = self._settings.host
         http_port = await self._http.start(address, self._settings.http_port)
         try:
