@@ -1,1 +1,1 @@
-"""Audio in and out: PCM bytes, resampling, framing into chunks, files. The only room of soundfile and soxr."""
+"""Audio in and out: PCM, compressed streams, resampling, framing, files. The only room of soundfile, soxr and av."""
