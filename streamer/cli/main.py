@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from streamer.cli import bench, bundle, config, demo, keys, serve, transcribe
+from streamer.cli import bench, bundle, config, demo, keys, listen, serve, transcribe
 from streamer.errors import StreamerError
 
 _NO_RUNTIME = (
@@ -59,6 +59,7 @@ app = typer.Typer(
 )
 app.command()(serve.serve)
 app.command()(transcribe.transcribe)
+app.command()(listen.listen)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(config.app, name="config")
 app.add_typer(keys.app, name="keys")

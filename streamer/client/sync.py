@@ -90,11 +90,12 @@ class Client:
         connection = AsyncExitStack()
         feeder: Feeder | None = None
         try:
-            is_raw = config.encoding in BYTES_PER_SAMPLE
+            # Streams of other kinds are whole on one connection or not at all.
+            is_resumable = config.encoding in BYTES_PER_SAMPLE and not config.vad.wanted
             opening = connect(
                 self._url,
                 config,
-                resumable=is_raw,
+                resumable=is_resumable,
                 reconnect=self._reconnect,
                 api_key=self._access.api_key,
                 tls=self._access.tls,

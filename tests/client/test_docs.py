@@ -35,9 +35,9 @@ def brief(rate, samples, device, take):
 
 
 @contextmanager
-def served(host):
+def served(host, **settings):
     async def made():
-        return gateway_of(host)
+        return gateway_of(host, **settings)
 
     background = Background("test-server")
     gateway = background.run(made())

@@ -130,7 +130,7 @@ async def test_leaving_frees_the_slot(transport):
 async def test_a_frame_that_no_server_takes_is_too_large(transport):
     """Cut off by the transport itself, it still comes back as MessageTooLarge."""
     async with serving(FakeHost()) as addresses, connect(url_of(addresses, transport), CONFIG) as stream:
-        await stream.send(bytes(2 << 20))
+        await stream.send(bytes(5 << 20))
         with pytest.raises(MessageTooLarge):
             await stream.receive()
 

@@ -6,13 +6,14 @@ import _thread
 import io
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from streamer.client import Client, Config, Microphone, Reconnect
 from streamer.client.background import Background
 from streamer.errors import InvalidRequest, ModelFault, Overloaded
-from streamer.session.messages import Audio, End
+from streamer.session.messages import Audio, End, Vad
 from tests.client.test_microphone import Card
 from tests.client.test_wav import wav
 from tests.gateway.fake_host import FakeHost
@@ -281,6 +282,14 @@ def test_bad_urls_are_refused_at_once():
     """Not when the first stream is opened."""
     with pytest.raises(InvalidRequest, match=r"^url: expected one of "):
         Client("http://127.0.0.1:8080")
+
+
+def test_voice_activity_is_not_resumable():
+    """It is asked for on one connection."""
+    host = FakeHost()
+    with served(host) as client:
+        list(client.stream([b"1234"], replace(CONFIG, vad=Vad(events=True))))
+    assert not host.streams[0].got[0].resumable
 
 
 def test_compressed_chunks_are_not_resumable():
