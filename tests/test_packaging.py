@@ -35,6 +35,14 @@ def test_the_wheel_ships_every_default_bundle(names: set[str]) -> None:
     assert files <= names
 
 
+def test_the_wheel_ships_the_page(names: set[str]) -> None:
+    """Every file of the browser page is in the wheel."""
+    page = ROOT / "streamer" / "gateway" / "page" / "static"
+    files = {str(path.relative_to(ROOT)) for path in page.iterdir()}
+    assert any(name.endswith("index.html") for name in files)
+    assert files <= names
+
+
 def test_the_wheel_is_typed_and_has_its_schema(names: set[str]) -> None:
     """Type checkers see our annotations; the manifest's schema is published."""
     assert {"streamer/py.typed", "streamer/bundle/manifest.schema.json", "streamer/v1/speech_pb2.pyi"} <= names

@@ -29,7 +29,7 @@ def compressed(folder: Path, container: str) -> Path:
     """A clip as M4A or WebM."""
     av = pytest.importorskip("av", reason="needs the package av, to write what is read")
     codec, suffix = CODECS[container]
-    sound, rate = soundfile.read(SAMPLES / "ferry.flac", dtype="int16")
+    sound, rate = soundfile.read(SAMPLES / "ferry.flac", dtype="int16", frames=3 * RATE)
     path = folder / f"ferry.{suffix}"
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(codec, rate=48_000, layout="mono")
@@ -59,12 +59,12 @@ def test_a_wav_file_is_sent_as_it_is(mute: Any, site: Site, visit: Visiting, spe
 
 def test_files_of_all_kinds(mute: Any, site: Site, visit: Visiting, tmp_path: Path) -> None:
     """What is sent is mono at the rate of the model or of the file, and the text is the command line's for it."""
-    sound, rate = soundfile.read(SAMPLES / "ferry.flac", dtype="int16")
+    sound, rate = soundfile.read(SAMPLES / "ferry.flac", dtype="int16", frames=3 * RATE)
     page = visit(mute, site)
     sent, texts = {}, {}
     for path in files_of_all_kinds(tmp_path, sound, rate):
         open_file(page, path)
-        page.has_text("clock", re.compile("0:0[56]"))
+        page.has_text("clock", re.compile("0:0[23]"))
         page.state_is("Done")
         sent[path.name], texts[path.name] = page.saved("WAV"), page.text()
         heard, heard_rate = soundfile.read(io.BytesIO(sent[path.name]), dtype="int16", always_2d=True)
@@ -73,7 +73,7 @@ def test_files_of_all_kinds(mute: Any, site: Site, visit: Visiting, tmp_path: Pa
         if path.suffix in (".flac", ".wav"):
             assert np.array_equal(heard[:, 0], sound)
     assert len(set(sent.values())) >= 5
-    assert all(len(text.split()) > 10 for text in texts.values())
+    assert all(len(text.split()) > 4 for text in texts.values())
     assert texts == {name: found["text"] for name, found in transcripts_of(sent, tmp_path / "sent").items()}
 
 
@@ -142,15 +142,25 @@ def test_a_file_goes_on_where_it_was(mute: Any, site: Site, visit: Visiting, tmp
     parts = [soundfile.read(path, dtype="int16")[0] for path in sorted(SAMPLES.glob("*.flac"))]
     pause = np.zeros(int(1.5 * RATE), np.int16)
     path = tmp_path / "long.wav"
-    soundfile.write(path, np.concatenate([part for sound in parts * 2 for part in (sound, pause)]), RATE, "PCM_16")
+    soundfile.write(path, np.concatenate([part for sound in parts for part in (sound, pause)]), RATE, "PCM_16")
     page = visit(mute, site)
     configs: list[dict[str, Any]] = []
     page.page.on("websocket", lambda socket: socket.once("framesent", lambda sent: configs.append(json.loads(sent))))
+    # Nothing after the first twelve seconds leaves the page before the cut.
+    page.call("""() => {
+      const send = WebSocket.prototype.send;
+      let frames = 0;
+      window.isHeld = true;
+      WebSocket.prototype.send = function (data) {
+        if (!window.isHeld || frames++ < 24) send.call(this, data);
+      };
+    }""")
     open_file(page, path)
     browser.playwright.expect(page.page.locator("#finals .segment").first).to_be_visible()
     site.close()
     page.state_is("Reconnecting")
     before = page.text()
+    page.call("() => { window.isHeld = false; }")
     site.open()
     page.state_is("Done")
     assert page.saved("WAV") == path.read_bytes()

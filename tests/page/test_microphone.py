@@ -28,6 +28,8 @@ def words_of(transcript: dict[str, Any]) -> list[tuple[str, float, float]]:
 def test_the_page_hears_what_the_command_line_hears(talking: Any, site: Site, visit: Visiting, tmp_path: Path) -> None:
     """Text and word times on the page equal those of the batch command on the sound that the page sent."""
     page = visit(talking, site)
+    frames: list[str | bytes] = []
+    page.page.on("websocket", lambda socket: socket.on("framesent", lambda sent: frames.append(sent)))
     page.press("Start talking")
     page.state_is("Listening")
     page.has_text("interim", re.compile("wind"))
@@ -42,6 +44,12 @@ def test_the_page_hears_what_the_command_line_hears(talking: Any, site: Site, vi
     sound, rate = soundfile.read(io.BytesIO(wav), dtype="int16")
     assert rate == page.call("() => new AudioContext().sampleRate")
     assert len(sound) > 4 * rate
+    config, *audio, end = frames
+    assert json.loads(config)["sample_rate"] == rate
+    assert json.loads(end) == {"type": "end"}
+    assert b"".join(audio) == sound.tobytes()
+    # The last one is what was left; more than one frame at a time only before the server was ready.
+    assert all(0.04 <= len(frame) / 2 / rate <= 0.1 for frame in audio[:-1])
     assert np.abs(sound).max() > 3000
     page.has_text("lag-text", re.compile(r"^\d+ ms$|^\d\.\d s$"))
 

@@ -88,7 +88,7 @@ export class Stream {
 
   // Try again now, if it is time that is waited for.
   hurry() {
-    if (this.#timer !== null) this.#retryIn(0);
+    if (this.#timer !== null) this.#retryAfter(0);
   }
 
   // Resolves when the tape should grow; for tapes that could be filled faster than they are sent.
@@ -218,7 +218,9 @@ export class Stream {
   }
 
   #sendFrame() {
-    const frame = this.tape.read(this.#sent, Math.round(MOST_FRAME_S[this.#take.mode] * this.tape.rate));
+    const { max_frame_ms, max_frame_bytes } = this.#limits;
+    const seconds = Math.min(MOST_FRAME_S[this.#take.mode], max_frame_ms / 1000);
+    const frame = this.tape.read(this.#sent, Math.floor(Math.min(seconds * this.tape.rate, max_frame_bytes / 2)));
     this.#send(frame);
     this.#sent += frame.length;
     this.lag.sent(this.#sent - this.#take.base, this.#sentAt);
@@ -250,7 +252,7 @@ export class Stream {
     if (reaction === "wait") {
       const waitMs = Math.max(retryMs ?? 1000, 500);
       this.on.state("waiting", { code, message, waitMs });
-      this.#retryIn(waitMs);
+      this.#retryAfter(waitMs);
     } else if (reaction === "reconnect") {
       this.#reconnect(message);
     } else if (code === "invalid_request" && this.#take?.token && !this.#isOpen) {
@@ -272,10 +274,10 @@ export class Stream {
     const waitMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#attempts++);
     this.on.state("reconnecting", { message, attempts: this.#attempts });
     // Many pages may have lost the same server.
-    this.#retryIn(waitMs * (0.75 + Math.random() / 2));
+    this.#retryAfter(waitMs * (0.75 + Math.random() / 2));
   }
 
-  #retryIn(waitMs) {
+  #retryAfter(waitMs) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#connect(), waitMs);
   }
