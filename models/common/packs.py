@@ -25,6 +25,7 @@ class Utterance:
     text: str
     speaker: str
     split: str
+    source: str = ""
 
 
 def read_manifest(path: Path) -> list[Utterance]:
@@ -51,7 +52,7 @@ def resample(samples: np.ndarray, rate: int, speed: float = 1.0) -> np.ndarray:
 
 
 def _utterance(pack: str, line: dict) -> Utterance:
-    return Utterance(pack, line["audio"], line["text"] or "", line["speaker"] or "", line["split"])
+    return Utterance(pack, line["audio"], line["text"] or "", line["speaker"] or "", line["split"], line["source"])
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:

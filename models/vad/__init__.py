@@ -1,0 +1,1 @@
+"""Voice activity: a small causal convolutional detector, trained on synthetic mixes."""
