@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from tests.page import browser
-from tests.page.serving import Loop, Site, looping, recogniser, site_of
+from tests.page.serving import Loop, Process, Site, looping, recogniser, site_of
 from tests.restored_logging import restored_logging
 
 __all__ = ["restored_logging"]
@@ -78,7 +78,7 @@ def visit() -> Iterator[Visiting]:
     """Opens pages until the end of the test."""
     with ExitStack() as stack:
 
-        def opened(which: Any, site: Site, name: str = "localhost", **options: Any) -> browser.Visit:
+        def opened(which: Any, site: Site | Process, name: str = "localhost", **options: Any) -> browser.Visit:
             visit = stack.enter_context(browser.visiting(which, site.url(name), **options))
             browser.playwright.expect(visit.page.locator("#record")).to_be_enabled()
             return visit

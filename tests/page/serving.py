@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import soundfile
@@ -115,6 +120,49 @@ class Site:
             yield
         finally:
             self._loop.run(give_back(streams))
+
+
+class Process:
+    """A `streamer serve` of its own that can be killed, and started again at the same address."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+
+    def open(self) -> None:
+        """Start, and wait until it says that it is ready."""
+        ports = ("--grpc-port", "0", "--http-port", str(self.port))
+        command = [sys.executable, "-m", "streamer.cli.main", "serve", "--workers", "1", "--max-streams", "2", *ports]
+        environment = {**os.environ, "STREAMER_STATE_DIR": str(self._state)}
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self._process.stdout is not None
+        ready = next(line for line in self._process.stdout if line.startswith("streamer is ready"))
+        self.port = int(re.findall(r"ws://[^:]+:(\d+)", ready)[0])
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            assert self._process.stdout is not None
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+            self._process = None
+
+    def url(self, name: str = "localhost") -> str:
+        return f"http://{name}:{self.port}/"
+
+
+@contextmanager
+def process(state: Path) -> Iterator[Process]:
+    server = Process(state)
+    server.open()
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 @contextmanager

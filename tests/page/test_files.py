@@ -16,7 +16,7 @@ import soundfile
 from tests.page import browser
 from tests.page.conftest import RATE, SAMPLES, Visiting
 from tests.page.heard import transcript_of, transcripts_of
-from tests.page.serving import Site
+from tests.page.serving import Site, process
 
 CODECS = {"mp4": ("aac", "m4a"), "webm": ("libopus", "webm")}
 
@@ -137,37 +137,40 @@ def test_a_long_file_waits_for_the_server(mute: Any, site: Site, visit: Visiting
     assert 0 < page.call("() => window.most") <= (1 << 20) + 2 * RATE
 
 
-def test_a_file_goes_on_where_it_was(mute: Any, site: Site, visit: Visiting, tmp_path: Path) -> None:
-    """Cut off after the first final, the stream is resumed: the text is that of one that was never cut."""
+def test_a_killed_server_costs_no_word(mute: Any, site: Site, visit: Visiting, tmp_path: Path) -> None:
+    """SIGKILL after the first final, and a new server: the text is that of a stream that was never cut."""
     parts = [soundfile.read(path, dtype="int16")[0] for path in sorted(SAMPLES.glob("*.flac"))]
     pause = np.zeros(int(1.5 * RATE), np.int16)
     path = tmp_path / "long.wav"
     soundfile.write(path, np.concatenate([part for sound in parts for part in (sound, pause)]), RATE, "PCM_16")
-    page = visit(mute, site)
-    configs: list[dict[str, Any]] = []
-    page.page.on("websocket", lambda socket: socket.once("framesent", lambda sent: configs.append(json.loads(sent))))
-    # Nothing after the first twelve seconds leaves the page before the cut.
-    page.call("""() => {
-      const send = WebSocket.prototype.send;
-      let frames = 0;
-      window.isHeld = true;
-      WebSocket.prototype.send = function (data) {
-        if (!window.isHeld || frames++ < 24) send.call(this, data);
-      };
-    }""")
-    open_file(page, path)
-    browser.playwright.expect(page.page.locator("#finals .segment").first).to_be_visible()
-    site.close()
-    page.state_is("Reconnecting")
-    before = page.text()
-    page.call("() => { window.isHeld = false; }")
-    site.open()
-    page.state_is("Done")
-    assert page.saved("WAV") == path.read_bytes()
-    assert page.text().startswith(before)
-    assert len(page.text()) > len(before)
-    assert page.text() == site.heard(path.read_bytes())
-    assert [config.get("resume", {}).get("next_segment", 0) > 0 for config in configs] == [False, True]
+    with process(tmp_path / "state") as server:
+        page = visit(mute, server)
+        configs: list[dict[str, Any]] = []
+        page.page.on(
+            "websocket", lambda socket: socket.once("framesent", lambda sent: configs.append(json.loads(sent)))
+        )
+        # Nothing after the first twelve seconds leaves the page before the cut.
+        page.call("""() => {
+          const send = WebSocket.prototype.send;
+          let frames = 0;
+          window.isHeld = true;
+          WebSocket.prototype.send = function (data) {
+            if (!window.isHeld || frames++ < 24) send.call(this, data);
+          };
+        }""")
+        open_file(page, path)
+        browser.playwright.expect(page.page.locator("#finals .segment").first).to_be_visible()
+        server.kill()
+        page.state_is("Reconnecting")
+        before = page.text()
+        page.call("() => { window.isHeld = false; }")
+        server.open()
+        page.state_is("Done")
+        assert page.saved("WAV") == path.read_bytes()
+        assert page.text().startswith(before)
+        assert len(page.text()) > len(before)
+        assert page.text() == site.heard(path.read_bytes())
+        assert [config.get("resume", {}).get("next_segment", 0) > 0 for config in configs] == [False, True]
 
 
 def test_options_reach_the_search(mute: Any, site: Site, visit: Visiting, speech: Path, tmp_path: Path) -> None:
