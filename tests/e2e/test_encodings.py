@@ -12,7 +12,7 @@ import soundfile
 from streamer.audio.files import open_upload
 from streamer.audio.pcm import encode
 from streamer.errors import InvalidRequest, MessageTooLarge, TooFast
-from streamer.session.messages import Config, Done, Endpointing, Finalized, Result
+from streamer.session.messages import Audio, Config, Done, End, Endpointing, Finalized, Result
 from tests.audio.compressed import flac, opus, opus_pages, silent_flac
 from tests.e2e.serving import TRANSPORTS, serving
 from tests.e2e.test_streams import audio, finals, rest_of, text_of
@@ -187,3 +187,36 @@ async def test_compressed_audio_is_not_numbered(tmp_path, transport):
         await stream.send(b"fLaC", 0)
         with pytest.raises(InvalidRequest, match="^expected no first_sample with encoding flac, got 0$"):
             await rest_of(stream)
+
+
+async def most_buffered_s(host, pages: list[bytes]) -> float:
+    """Send a file as fast as the host takes it; return the most seconds of decoded audio that waited for the model."""
+    stream = host.connect()
+    await stream.send(config("ogg_opus", 48000))
+    reader = asyncio.create_task(read_all(stream))
+    most = 0
+    for page in pages:
+        await stream.send(Audio(page))
+        # The worker may take the message in at any time from now on.
+        await asyncio.sleep(0)
+        most = max(most, stream.session.buffered_samples)
+    await stream.send(End())
+    while not reader.done():
+        await asyncio.sleep(0)
+        most = max(most, stream.session.buffered_samples)
+    await reader
+    return most / 48000
+
+
+async def read_all(stream) -> None:
+    while await stream.receive() is not None:
+        pass
+
+
+@with_loop
+async def test_what_waits_for_the_model_is_bounded(tmp_path):
+    """A minute of silence in a few small messages, all within the limit of one, does not pile up decoded."""
+    async with serving(tmp_path, "in_process") as served:
+        most_s = await most_buffered_s(served.host, opus_pages([75] * 8))
+    # The room of a stream, and the two messages that may be on their way when it is full.
+    assert 0 < most_s <= 14 + 2 * 10 + 1
