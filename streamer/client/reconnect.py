@@ -21,7 +21,7 @@ class BufferFull(ConnectionError):
 
 
 class CannotResume(ConnectionError):
-    """The connection was lost, and audio that the server needs to go on is not kept any more."""
+    """The connection was lost, and audio or a model that is needed to go on is not there any more."""
 
 
 def is_retried(error: Exception) -> bool:

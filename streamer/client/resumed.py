@@ -11,8 +11,9 @@ from typing import Protocol
 from streamer.client.formats import frame_bytes
 from streamer.client.heard import Heard
 from streamer.client.journal import Journal
-from streamer.client.reconnect import Attempts, BufferFull, Reconnect, Timing, is_retried
+from streamer.client.reconnect import Attempts, BufferFull, CannotResume, Reconnect, Timing, is_retried
 from streamer.client.signalling import Changes
+from streamer.errors import InvalidRequest
 from streamer.session.messages import (
     ClientMessage,
     Config,
@@ -77,6 +78,7 @@ class ResumedTransport:
         self._inbox: deque[ServerMessage] = deque()
         self._changes = Changes()
         self._token: str | None = None
+        self._model = ""
         self._acked = (0, 0)
         # How far the server of this connection has come, and how much audio it always holds back.
         self._processed = 0
@@ -249,12 +251,19 @@ class ResumedTransport:
                 error = failed
 
     async def _resume(self) -> Transport:
-        """Connect and take the stream up, or begin it again if the server gave no token for it."""
+        """Connect and take the stream up, or begin it again if there is no token for it, or none that holds."""
         resume = None if self._token is None else Resume(self._token, self._heard.segments)
         limit_s = self._policy.connect_timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                transport, ready = await self._connect(replace(self._config, resume=resume))
+                try:
+                    transport, ready = await self._connect(replace(self._config, resume=resume))
+                except InvalidRequest:
+                    # A server that was restarted may have another secret. While all is kept, no token is needed.
+                    if resume is None or self._journal.first_sample > 0:
+                        raise
+                    self._token = None
+                    transport, ready = await self._connect(self._config)
         except TimeoutError:
             raise ConnectionError(f"no answer within {limit_s:g} s") from None
         self._say(Warning("reconnected", f"resumed from sample {ready.next_sample}"))
@@ -271,6 +280,9 @@ class ResumedTransport:
         return transport, ready
 
     def _take_up(self, ready: Ready) -> None:
+        self._model = self._model or ready.model
+        if ready.model != self._model:
+            raise CannotResume(f"cannot resume: the stream began with {self._model}, the server has {ready.model}")
         self._journal.rewind(ready.next_sample, ready.next_control)
         self._token = ready.resume_token or self._token
         self._processed = ready.next_sample

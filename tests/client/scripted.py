@@ -105,6 +105,7 @@ class Server:
     cuts: deque[int] = dataclasses.field(default_factory=deque)
     acks: Callable[[int], int | None] = lambda index: 3 if index % 2 else None
     gives_tokens: bool = True
+    model: str = "m@1"
     errors: deque[Exception | None] = dataclasses.field(default_factory=deque)
     """What the connections to come are refused with; None admits."""
     attempts: list[int] = dataclasses.field(default_factory=list)
@@ -229,7 +230,7 @@ class Connection:
             self._next_segment = config.resume.next_segment
         self._recogniser, self._past = Recogniser(state), [state]
         token = self.server.token(state)
-        self.say(Ready("s", "m@1", 8000, 8000, 1.0, 0.0, LIMITS, state.sample, state.controls, token))
+        self.say(Ready("s", self.server.model, 8000, 8000, 1.0, 0.0, LIMITS, state.sample, state.controls, token))
 
     def _flow(self) -> None:
         back = self.server.acks(self._frames)

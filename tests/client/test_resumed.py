@@ -131,17 +131,32 @@ controls = st.one_of(
 acks = st.lists(st.none() | st.integers(0, 60), min_size=1, max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
-@given(
+streams = given(
     actions=st.lists(st.one_of(frames, frames, controls), max_size=25),
     cuts=st.lists(st.integers(2, 40), max_size=6),
     pattern=acks,
     gives_tokens=st.booleans(),
 )
-def test_any_cuts_acks_and_controls_give_the_uninterrupted_run(actions, cuts, pattern, gives_tokens):
-    """Random streams, acknowledged as late as it may be, over connections that break again and again."""
+
+
+def check_cut_stream(actions, cuts, pattern, gives_tokens):
     server = Server(cuts=deque(cuts), acks=lambda index: pattern[index % len(pattern)], gives_tokens=gives_tokens)
     assert run(server, actions) == run(Server(), actions)
+
+
+@settings(max_examples=150, deadline=None)
+@streams
+def test_any_cuts_acks_and_controls_give_the_uninterrupted_run(actions, cuts, pattern, gives_tokens):
+    """Random streams, acknowledged as late as it may be, over connections that break again and again."""
+    check_cut_stream(actions, cuts, pattern, gives_tokens)
+
+
+@pytest.mark.soak
+@settings(max_examples=10_000, deadline=None)
+@streams
+def test_ten_thousand_cut_streams(actions, cuts, pattern, gives_tokens):
+    """The same, more thoroughly."""
+    check_cut_stream(actions, cuts, pattern, gives_tokens)
 
 
 @with_loop
@@ -206,14 +221,45 @@ async def test_errors_of_the_stream_itself_are_raised_at_once(error):
         await stream.receive()
     assert len(server.connections) == 1
 
-    server = Server(errors=deque([None, error]))
+    server = Server(errors=deque([None, error, error]))
     stream = await open_stream(server)
     server.connections[0].cut()
     with pytest.raises(type(error), match=r"^no$"):
         await until_done(stream)
-    assert len(server.connections) == 2
+    # A token may be what is wrong with a request, so that is tried once without.
+    assert len(server.connections) == (3 if isinstance(error, InvalidRequest) else 2)
     # Sending is silent: reading tells.
     await stream.send(b"123")
+
+
+@with_loop
+async def test_a_token_that_does_not_hold_is_done_without_while_all_is_kept():
+    """A server that was restarted may not know it any more; what was seen is not shown again."""
+    refused = InvalidRequest("resume.token: expected a token that this server can check, got another one")
+    server = Server(acks=never, cuts=deque([9]), errors=deque([None, refused]))
+    assert await play(await open_stream(server), ACTIONS) == UNCUT
+    assert [config.resume is None for config in server.configs] == [True, False, True]
+
+    server = Server(acks=acknowledge_all, errors=deque([None, refused]))
+    stream = await open_stream(server)
+    await stream.send(bytes(8))
+    while not isinstance(await stream.receive(), Flow):
+        pass
+    server.connections[0].cut()
+    with pytest.raises(InvalidRequest, match=r"^resume\.token: "):
+        await until_done(stream)
+
+
+@with_loop
+async def test_another_model_does_not_go_on_with_a_stream():
+    """Its segments are not those that were heard."""
+    server = Server(gives_tokens=False)
+    stream = await open_stream(server)
+    server.model = "m@2"
+    server.connections[0].cut()
+    with pytest.raises(CannotResume, match=r"^cannot resume: the stream began with m@1, the server has m@2$"):
+        await until_done(stream)
+    assert server.connections[1].closed
 
 
 @with_loop

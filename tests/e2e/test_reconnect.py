@@ -130,6 +130,29 @@ async def test_a_live_stream_outlives_cuts(tmp_path, transport):
     assert codes == ["disconnected", "reconnected"] * 3
 
 
+@both_transports
+@with_loop
+async def test_another_server_goes_on_where_one_went_down(tmp_path, transport):
+    """They share a secret and nothing else: the client brings what the second one needs to know."""
+    pcm = audio(3.0).tobytes()
+    resume = {"secret": "a secret of at least thirty-two characters"}
+    async with (
+        serving(tmp_path / "first", transport, resume=resume) as first,
+        serving(tmp_path / "second", transport, resume=resume) as second,
+    ):
+        urls = [getattr(served.addresses, transport) for served in (first, second)]
+        expected = await play(urls[1], TOY, pcm, resumable=False)
+        policy = dataclasses.replace(SOON, urls=(urls[1],))
+        async with connect(urls[0], TOY, resumable=True, reconnect=policy) as stream:
+            for start in range(0, len(pcm), FRAME):
+                if start == 12 * FRAME:
+                    await first.gateway.stop()
+                await stream.send(pcm[start : start + FRAME])
+            await stream.end()
+            seen = [message async for message in stream]
+    assert kept(seen) == expected
+
+
 @pytest.mark.soak
 def test_two_hundred_cuts_change_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """The shipped recogniser over both transports, until two hundred connections have been broken."""
