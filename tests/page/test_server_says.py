@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streamer.errors import Draining, InvalidRequest, ModelFault
+from streamer.errors import Draining, InvalidRequest, ModelFault, QuotaExceeded
 from streamer.session.messages import Resume, Warning
 from tests.gateway.keyring import ADA, access_settings
 from tests.page import browser
@@ -75,6 +75,18 @@ def test_an_error_is_shown_as_the_server_said_it(
         page.has_text("notice-title", title)
         page.has_text("notice-text", text)
         page.state_is("Stopped")
+
+
+def test_a_limit_is_waited_for(mute: Any, loop: Loop, visit: Visiting, speech: Path) -> None:
+    """A key at its limit is told so, and tried again when the server said."""
+    with saying(loop, "hello", QuotaExceeded("key ada: expected at most 1 stream", 1.2)) as site:
+        page = visit(mute, site)
+        open_file(page, speech)
+        page.state_is("Limit reached")
+        page.has_text("notice-text", "Key ada: expected at most 1 stream. Trying again in 1 s.")
+        site.host.error = None
+        page.state_is("Done")
+        assert page.text() == "hello"
 
 
 def test_a_draining_server_is_tried_again(mute: Any, loop: Loop, visit: Visiting, speech: Path) -> None:

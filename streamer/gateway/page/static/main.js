@@ -183,10 +183,12 @@ function running() {
   return recording.total === null ? "listening" : "transcribing";
 }
 
-function waiting({ message, waitMs }) {
-  showState("waiting");
+function waiting({ code, message, waitMs }) {
+  const isFull = code === "overloaded";
+  showState(isFull ? "waiting" : "limited");
   const kept = recording.total === null ? " What you say meanwhile is kept." : "";
-  status.tell("waiting", "calm", "The server is full", `${sentence(message)} Trying again in ${(waitMs / 1000).toFixed(0)} s.${kept}`);
+  const title = isFull ? "The server is full" : "A limit is reached";
+  status.tell("waiting", "calm", title, `${sentence(message)} Trying again in ${(waitMs / 1000).toFixed(0)} s.${kept}`);
 }
 
 function reconnecting({ message }) {
