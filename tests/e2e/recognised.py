@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 from typer.testing import CliRunner
 
@@ -24,14 +24,19 @@ SAMPLES = sorted((Path(__file__).resolve().parents[1] / "samples").glob("*.flac"
 RATE = 16_000
 
 
-async def batch_texts(*files: Path) -> dict[str, str]:
-    """What `streamer transcribe` hears in each of `files`, or of the sample clips, by the name without the suffix."""
+@pytest.fixture(scope="session")
+def batch_texts() -> dict[str, str]:
+    """What `streamer transcribe` hears in each sample clip, by the name without the suffix."""
+    return _texts_of(SAMPLES)
+
+
+async def texts_of(*files: Path) -> dict[str, str]:
+    """What `streamer transcribe` hears in each of `files`, by the name without the suffix."""
     # The command has an event loop of its own.
-    return await asyncio.to_thread(_batch_texts, files or tuple(SAMPLES))
+    return await asyncio.to_thread(_texts_of, files)
 
 
-@functools.cache
-def _batch_texts(files: tuple[Path, ...]) -> dict[str, str]:
+def _texts_of(files: Sequence[Path]) -> dict[str, str]:
     names = [str(path) for path in files]
     result = CliRunner().invoke(app, ["transcribe", *names, "--format", "jsonl", "--quiet", "--workers", "1"])
     assert result.exit_code == 0, result.output

@@ -21,7 +21,7 @@ import soundfile
 from riva.client.proto import riva_asr_pb2
 
 from streamer.gateway.server import Addresses
-from tests.e2e.recognised import RATE, SAMPLES, batch_texts, clip, serving_recogniser
+from tests.e2e.recognised import RATE, SAMPLES, clip, serving_recogniser, texts_of
 from tests.gateway.keyring import ADA, access_settings
 from tests.gateway.serving import with_loop
 
@@ -75,12 +75,12 @@ def text_of(results: Any) -> str:
 
 
 @with_loop
-async def test_streaming_gives_the_batch_text() -> None:
+async def test_streaming_gives_the_batch_text(batch_texts: dict[str, str]) -> None:
     """Three clips at once; interim results before finals, words with their times, progress that only grows."""
     async with serving_recogniser() as (_, addresses):
         calls = [in_thread(addresses, streamed(pieces(clip(name)), raw_config())) for name in NAMES]
         heard = await asyncio.gather(*calls)
-    assert dict(zip(NAMES, map(text_of, heard), strict=True)) == await batch_texts()
+    assert dict(zip(NAMES, map(text_of, heard), strict=True)) == batch_texts
     for results in heard:
         assert all(
             result.channel_tag == 1 and list(result.alternatives[0].language_code) == ["en"] for result in results
@@ -97,7 +97,7 @@ async def test_streaming_gives_the_batch_text() -> None:
 
 
 @with_loop
-async def test_a_wav_file_as_the_script_for_files_sends_it(tmp_path: Path) -> None:
+async def test_a_wav_file_as_the_script_for_files_sends_it(tmp_path: Path, batch_texts: dict[str, str]) -> None:
     """The header comes with the audio and the encoding is left out; boosted words, alternatives, end of utterance."""
     file = tmp_path / "ferry.wav"
     soundfile.write(file, np.frombuffer(clip("ferry"), "<i2"), RATE)
@@ -115,7 +115,7 @@ async def test_a_wav_file_as_the_script_for_files_sends_it(tmp_path: Path) -> No
     async with serving_recogniser() as (_, addresses):
         plain = await in_thread(addresses, lambda asr: work(asr, False))
         boosted = await in_thread(addresses, lambda asr: work(asr, True))
-    assert text_of(plain) == (await batch_texts())["ferry"]
+    assert text_of(plain) == batch_texts["ferry"]
     finals = [result for result in boosted if result.is_final]
     assert "ferry" in text_of(finals).split()
     assert 1 < max(len(result.alternatives) for result in finals) <= 3
@@ -130,20 +130,25 @@ def encoded(pcm: bytes, format: str, subtype: str, rate: int = RATE) -> bytes:
 @with_loop
 async def test_offline_recognition(tmp_path: Path) -> None:
     """Files that say what they are, and samples of which the config does, give the batch text of the same audio."""
-    pcm, telephone = clip("honey"), tmp_path / "telephone.wav"
-    telephone.write_bytes(encoded(pcm, "WAV", "ULAW", 8000))
-    mulaw = telephone.read_bytes()
+    pcm = clip("honey")[: 3 * 2 * RATE]
+    wav, mulaw, flac = (
+        encoded(pcm, "WAV", "PCM_16"),
+        encoded(pcm, "WAV", "ULAW", 8000),
+        encoded(pcm, "FLAC", "PCM_16"),
+    )
     codes = mulaw[mulaw.index(b"data") + 8 :]
     encoding = riva.client.AudioEncoding
     cases: list[tuple[bytes, dict[str, Any], str]] = [
-        (encoded(pcm, "WAV", "PCM_16"), {}, "honey"),
-        (encoded(pcm, "FLAC", "PCM_16"), {}, "honey"),
-        (encoded(pcm, "FLAC", "PCM_16"), {"encoding": encoding.FLAC, "sample_rate_hertz": RATE}, "honey"),
-        (pcm, {"encoding": encoding.LINEAR_PCM, "sample_rate_hertz": RATE}, "honey"),
+        (wav, {}, "plain"),
+        (pcm, {"encoding": encoding.LINEAR_PCM, "sample_rate_hertz": RATE}, "plain"),
+        (flac, {"encoding": encoding.FLAC}, "plain"),
         (mulaw, {}, "telephone"),
         (codes, {"encoding": encoding.MULAW, "sample_rate_hertz": 8000}, "telephone"),
     ]
-    expected = {**await batch_texts(), **await batch_texts(telephone)}
+    files = {"plain": wav, "telephone": mulaw}
+    for name, data in files.items():
+        (tmp_path / f"{name}.wav").write_bytes(data)
+    expected = await texts_of(*(tmp_path / f"{name}.wav" for name in files))
 
     def recognise(audio: bytes, values: dict[str, Any]) -> Callable[[riva.client.ASRService], Any]:
         config = riva.client.RecognitionConfig(language_code="en-US", **values)
@@ -170,7 +175,7 @@ async def test_the_scripts_find_the_model() -> None:
 
 
 @with_loop
-async def test_refusals_reach_the_client() -> None:
+async def test_refusals_reach_the_client(batch_texts: dict[str, str]) -> None:
     """As statuses, with the field or the name in the details, also without a key; no slot stays taken."""
     code = grpc.StatusCode
     cases = [
@@ -192,7 +197,7 @@ async def test_refusals_reach_the_client() -> None:
             assert (caught.value.code(), caught.value.details()) == (status, details)
         await host.until_empty()
         results = await in_thread(addresses, streamed(pieces(clip("ferry")), raw_config()), ADA)
-    assert text_of(results) == (await batch_texts())["ferry"]
+    assert text_of(results) == batch_texts["ferry"]
 
 
 @with_loop

@@ -16,7 +16,7 @@ import soundfile
 from websockets.asyncio.client import ClientConnection
 
 from streamer.gateway.server import Addresses
-from tests.e2e.recognised import RATE, SAMPLES, batch_texts, clip, serving_recogniser
+from tests.e2e.recognised import RATE, SAMPLES, clip, serving_recogniser, texts_of
 from tests.gateway.serving import until_closed, websocket, with_loop
 
 NAMES = [path.stem for path in SAMPLES]
@@ -45,7 +45,7 @@ def text_of(replies: list[dict[str, Any]]) -> str:
 
 
 @with_loop
-async def test_frame_and_reply_in_turn() -> None:
+async def test_frame_and_reply_in_turn(batch_texts: dict[str, str]) -> None:
     """The texts are the batch text, the words are those of the text, and partials come while audio comes."""
     config = '{ "config" : { "sample_rate" : 16000 } }'
     async with serving_recogniser() as (_, addresses):
@@ -53,7 +53,7 @@ async def test_frame_and_reply_in_turn() -> None:
             pcm = clip(name)
             replies = await exchange(addresses, pcm, config, int(RATE * 0.2) * 2)
             text = text_of(replies)
-            assert text == (await batch_texts())[name]
+            assert text == batch_texts[name]
             assert len(replies) == len(pieces(pcm, int(RATE * 0.2) * 2)) + 1
             words = [word for reply in replies for word in reply.get("result", [])]
             assert " ".join(word["word"] for word in words) == text
@@ -89,7 +89,7 @@ async def test_alternatives() -> None:
 
 
 @with_loop
-async def test_jigasi() -> None:
+async def test_jigasi(batch_texts: dict[str, str]) -> None:
     """It declares its rate as a float, sends on without waiting, and reads what comes until the server closes."""
     pcm = clip("ferry")
     config, frames = '{"config" : {"sample_rate" : 16000.0 }}', pieces(pcm, 640)
@@ -99,7 +99,7 @@ async def test_jigasi() -> None:
         await sending
     assert code == 1000
     assert len(replies) == len(frames) + 1
-    assert text_of(list(map(json.loads, replies))) == (await batch_texts())["ferry"]
+    assert text_of(list(map(json.loads, replies))) == batch_texts["ferry"]
 
 
 async def send_all(connection: ClientConnection, frames: list[str | bytes]) -> None:
@@ -130,7 +130,7 @@ async def test_asterisk(tmp_path: Path) -> None:
             await connection.send(EOF)
         await host.until_empty()
         replies = await exchange(addresses, slow.tobytes(), '{"config": {}}', 3200)
-    assert text_of(replies) == (await batch_texts(file))["telephone"]
+    assert text_of(replies) == (await texts_of(file))["telephone"]
 
 
 @with_loop

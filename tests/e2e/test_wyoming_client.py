@@ -14,7 +14,7 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 
 from streamer.gateway.server import Addresses
-from tests.e2e.recognised import RATE, SAMPLES, batch_texts, clip, serving_recogniser
+from tests.e2e.recognised import RATE, SAMPLES, clip, serving_recogniser
 from tests.gateway.serving import with_loop
 
 NAMES = [path.stem for path in SAMPLES]
@@ -58,15 +58,15 @@ async def assistant(addresses: Addresses, pcm: bytes) -> str:
 
 
 @with_loop
-async def test_the_transcript_is_the_batch_text() -> None:
+async def test_the_transcript_is_the_batch_text(batch_texts: dict[str, str]) -> None:
     """Three assistants at once each hear what the command line hears in their clip."""
     async with serving_recogniser(wyoming_port=0) as (_, addresses):
         texts = await asyncio.gather(*(assistant(addresses, clip(name)) for name in NAMES))
-    assert dict(zip(NAMES, texts, strict=True)) == await batch_texts()
+    assert dict(zip(NAMES, texts, strict=True)) == batch_texts
 
 
 @with_loop
-async def test_transcripts_stream() -> None:
+async def test_transcripts_stream(batch_texts: dict[str, str]) -> None:
     """Info promises chunks; they come before the audio ends and are the transcript when put together."""
     async with serving_recogniser(wyoming_port=0) as (_, addresses), client_of(addresses) as client:
         await client.write_event(Describe().event())
@@ -93,7 +93,7 @@ async def test_transcripts_stream() -> None:
     assert TranscriptStart.from_event(events[0]).language == "en"
     chunks = [TranscriptChunk.from_event(event).text for event in events if TranscriptChunk.is_type(event.type)]
     (transcript,) = [Transcript.from_event(event) for event in events if Transcript.is_type(event.type)]
-    assert (transcript.text, transcript.language) == ((await batch_texts())["ferry"], "en")
+    assert (transcript.text, transcript.language) == (batch_texts["ferry"], "en")
     assert "".join(chunks) == transcript.text
 
 

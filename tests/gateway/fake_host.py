@@ -59,6 +59,8 @@ class FakeStream:
         self._ended: BaseException | bool = False
         self._said: deque[ServerMessage] = deque()
         self._news = asyncio.Event()
+        self._all_read = asyncio.Event()
+        self._all_read.set()
 
     async def send(self, message: ClientMessage) -> None:
         await self.room.wait()
@@ -75,20 +77,23 @@ class FakeStream:
             self._news.clear()
             await self._news.wait()
         if self._said:
-            return self._said.popleft()
+            message = self._said.popleft()
+            if not self._said:
+                self._all_read.set()
+            return message
         if isinstance(self._ended, BaseException):
             raise self._ended
         return None
 
     async def settle(self) -> None:
-        while self._said and not self._ended:
-            await asyncio.sleep(0)
+        await self._all_read.wait()
 
     def abort(self) -> None:
         self.aborted.set()
 
     def say(self, message: ServerMessage) -> None:
         self._said.append(message)
+        self._all_read.clear()
         self._news.set()
 
     def say_much(self) -> None:
@@ -98,6 +103,7 @@ class FakeStream:
 
     def end(self, error: BaseException | None = None) -> None:
         self._ended = error or True
+        self._all_read.set()
         self._news.set()
 
     def _answer(self, message: ClientMessage) -> None:

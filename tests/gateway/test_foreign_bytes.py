@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import InvalidRequest, MessageTooLarge
@@ -21,6 +21,8 @@ from streamer.gateway.wyoming.requests import read_request as read_transcribe
 from streamer.session.limits import check_config
 from tests.gateway.fake_host import FakeModelInfo
 
+# The machine may be busy; how long an example takes says nothing here.
+any_time = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
@@ -46,6 +48,7 @@ def events_in(data: bytes) -> list[Event]:
     return asyncio.run(read())
 
 
+@any_time
 @given(
     st.lists(
         st.tuples(
@@ -61,6 +64,7 @@ def test_events_are_read_as_they_were_written(parts):
     assert list(map(repr, read)) == list(map(repr, events))
 
 
+@any_time
 @given(st.binary(max_size=200) | st.lists(json_values.map(json.dumps)).map(lambda lines: "\n".join(lines).encode()))
 def test_bytes_that_are_no_events(data):
     """They end in an error that the client can be told, or in the end of the connection."""
@@ -68,6 +72,7 @@ def test_bytes_that_are_no_events(data):
         events_in(data)
 
 
+@any_time
 @given(st.dictionaries(format_keys | request_keys, json_values))
 def test_any_values_of_wyoming_requests(data):
     """What is let through is of the declared kind."""
@@ -79,6 +84,7 @@ def test_any_values_of_wyoming_requests(data):
         assert isinstance(request.language, str)
 
 
+@any_time
 @given(
     st.text(max_size=50)
     | st.dictionaries(st.sampled_from(["eof", "reset", "config"]), json_values, max_size=2).map(json.dumps)
@@ -96,6 +102,7 @@ def test_any_text_of_vosk_clients(text):
 MAGIC = st.sampled_from([b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0", b"fLaC", b"OggS"])
 
 
+@any_time
 @given(
     MAGIC,
     st.lists(st.binary(max_size=40), max_size=6),
@@ -114,6 +121,7 @@ def test_any_beginning_of_audio(magic, pieces, declared, rate):
     assert passed <= len(magic) + sum(map(len, pieces))
 
 
+@any_time
 @given(st.binary(max_size=60))
 def test_any_bytes_for_riva(data):
     """They are a request that is checked, or an error of ours."""
