@@ -20,6 +20,8 @@ MAX_MESSAGE_BYTES = 1 << 20
 LARGER_MESSAGES = {"/v1/realtime": 21 << 20}
 # How long the head of a request may take; those who just connect and wait are sent away after it too.
 REQUEST_HEAD_S = 15.0
+# How long a connection may go on after its stream has ended, for the last words to be taken.
+LINGER_S = 5.0
 _BACKLOG = 1024
 # The kernel closes a connection whose peer has taken nothing for so long, even if it still answers (tcp(7)).
 _PEER_TIMEOUT_MS = 30_000
@@ -119,6 +121,13 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         # websockets 16 gave it another name.
         setattr(self.conn, "max_size" if hasattr(self.conn, "max_size") else "max_message_size", limit)
         super().handle_connect(event)
+
+    async def run_asgi(self) -> None:
+        try:
+            await super().run_asgi()
+        finally:
+            # Closing waits until what was written is taken, which a client that does not read never does.
+            self.loop.call_later(LINGER_S, self.transport.abort)
 
 
 def _config(app: Starlette) -> uvicorn.Config:

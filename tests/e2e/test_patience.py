@@ -73,8 +73,11 @@ def test_a_thousand_idle_connections_do_not_slow_a_live_one(tmp_path: Path) -> N
 
 
 @with_loop
-async def test_clients_that_do_not_read_are_let_go_and_cost_little(tmp_path: Path) -> None:
+async def test_clients_that_do_not_read_are_let_go_and_cost_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each sends as much as the server takes and reads nothing: all end as slow readers, and memory stays bounded."""
+    monkeypatch.setattr(embedded, "LINGER_S", 0.05)
     limits = {"unread_limit_ms": 300}
     async with serving(tmp_path, "websocket", max_streams=READERS, session=limits) as served:
         gc.collect()
