@@ -323,6 +323,22 @@ async def test_silent_connections_are_closed():
 
 
 @with_loop
+async def test_connections_without_a_stream_are_counted():
+    """Beyond `access.max_opening` they are refused at once; those with a stream open do not count."""
+    ping = Event("ping", {})
+    access = {"max_opening": 1}
+    async with serving(FakeHost(), wyoming_port=0, access=access) as addresses, connected(addresses, START) as busy:
+        assert (await busy.read()).type == "transcript-start"
+        async with connected(addresses, ping) as idle:
+            assert (await idle.read()).type == "pong"
+            async with connected(addresses, ping) as third:
+                told = error("1 connections have no stream open, try again later", "overloaded")
+                assert await third.rest() == [told]
+        await busy.send(STOP)
+        assert (await busy.read()).type == "transcript"
+
+
+@with_loop
 async def test_a_client_that_does_not_read_is_cut_off():
     """Results that cannot leave do not wait for ever."""
     host = FakeHost()

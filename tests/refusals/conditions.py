@@ -145,6 +145,7 @@ WYOMING = (
     Rule("a Wyoming event that is malformed", "gateway/wyoming/events.py", kind="InvalidRequest"),
     Rule("a Wyoming event that is too long", "gateway/wyoming/events.py", kind="MessageTooLarge"),
     Rule("a Wyoming request with options that are not served", "gateway/wyoming/requests.py"),
+    Rule("too many Wyoming connections without a stream", "gateway/wyoming/server.py", kind="Overloaded"),
     Rule("no Wyoming event between two streams", "gateway/wyoming/server.py", kind="StreamTimeout"),
     Rule("Wyoming events out of order, or for another service", "gateway/wyoming/server.py"),
 )

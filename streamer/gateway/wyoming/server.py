@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from streamer.errors import InvalidRequest, StreamerError, StreamTimeout
+from streamer.errors import InvalidRequest, Overloaded, StreamerError, StreamTimeout
 from streamer.gateway.credentials import network_of
 from streamer.gateway.frames import pcm_frames
 from streamer.gateway.relay import ClientGone, relay
@@ -71,9 +71,10 @@ class WyomingServer:
         task = asyncio.current_task()
         assert task is not None
         connection = _Connection(reader, writer, self._services)
+        n_waiting = sum(not other.is_busy for other in self._connections.values())
         self._connections[task] = connection
         try:
-            await connection.serve()
+            await connection.serve(n_waiting)
         except asyncio.CancelledError:
             # Only `stop` cancels. asyncio reports a handler that ends as cancelled as an error of its own.
             pass
@@ -92,8 +93,11 @@ class _Connection:
         self._request = requests.Request()
         self.is_busy = False
 
-    async def serve(self) -> None:
+    async def serve(self, n_waiting: int) -> None:
+        """Serve the client beside `n_waiting` others that have no stream open."""
         try:
+            if n_waiting >= self._services.settings.access.max_opening:
+                raise Overloaded(f"{n_waiting} connections have no stream open, try again later")
             caller = self._caller()
             while (event := await self._next_request()) is not None:
                 await self._take(event, caller)
