@@ -30,16 +30,24 @@ TIMEOUT_S = 30
 
 def with_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Run an async test on a loop of its own, for half a minute at most."""
+    return with_loop_for(TIMEOUT_S)(test)
 
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        async def limited() -> None:
-            async with asyncio.timeout(TIMEOUT_S):
-                await test(*args, **kwargs)
 
-        asyncio.run(limited())
+def with_loop_for(seconds: float) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+    """Run an async test on a loop of its own, for `seconds` at most."""
 
-    return run
+    def wrap(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(*args: Any, **kwargs: Any) -> None:
+            async def limited() -> None:
+                async with asyncio.timeout(seconds):
+                    await test(*args, **kwargs)
+
+            asyncio.run(limited())
+
+        return run
+
+    return wrap
 
 
 def gateway_of(host: FakeHost, **settings: Any) -> Gateway:
