@@ -7,6 +7,7 @@ never its name.
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -151,7 +152,10 @@ class AudioFile:
 
 
 def open_audio(path: Path, limits: UploadLimits | None = None) -> AudioFile:
-    """Open an audio file by path; raises `InvalidRequest` if it cannot be read or is not audio."""
+    """Open an audio file by path; raises `InvalidRequest` if it cannot be read or is not audio.
+
+    The default limits are for whoever runs the command: their own files may take their time.
+    """
     try:
         stream = path.open("rb")
     except OSError as error:
@@ -159,7 +163,7 @@ def open_audio(path: Path, limits: UploadLimits | None = None) -> AudioFile:
     if not stream.seekable():
         stream.close()
         raise InvalidRequest(f"cannot open {path.name}: expected a file, got a pipe")
-    return AudioFile(stream, path.name, limits or UploadLimits())
+    return AudioFile(stream, path.name, limits or UploadLimits(max_decode_s=math.inf))
 
 
 def open_upload(
