@@ -8,6 +8,7 @@ ANCAT ?= build/ancat
 PRICES ?= 0.02 0.06 0.2
 BIN = $(VENV)/bin
 TRAIN_BIN = $(TRAIN_VENV)/bin
+VAD ?= build/vad
 EXPORT_ASR = $(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
 	--pieces $(WORK)/features/pieces.model --language-model $(WORK)/language-model
 SIBLING = --features $(WORK)/features --init streamer/bundles/asr-en --updates 800 --rate 4e-4
@@ -17,7 +18,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-vad evaluate-vad wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -102,6 +103,14 @@ train-ancat: $(TRAIN_VENV)/.train ## train and export siblings of asr-en with no
 evaluate-ancat: $(TRAIN_VENV)/.train ## word errors against delay of the siblings of `make train-ancat`
 	$(TRAIN_BIN)/python -m models.transducer.ancat_report $(patsubst %,$(ANCAT)/%,$(LOOK_AHEAD) chunked) \
 		--bundles $(ANCAT)/bundles --data $(DATA) --plot $(ANCAT)/curve.png
+
+train-vad: $(TRAIN_VENV)/.train ## train the voice activity detector on mixes and export its bundle (resumes)
+	$(TRAIN_BIN)/python -m models.vad.train --data $(DATA) --out $(VAD)
+	$(TRAIN_BIN)/python -m models.vad.export --checkpoint $(VAD)/checkpoint.pt --out $(VAD)/bundles/vad
+
+evaluate-vad: $(TRAIN_VENV)/.train ## F1 of the shipped vad beside silero-vad, and what the gate saves
+	$(TRAIN_BIN)/python -m models.vad.evaluate --data $(DATA) --pool $(VAD)/pool --plot $(VAD)/curve.png
+	$(TRAIN_BIN)/python -m models.vad.gating --data $(DATA) --pool $(VAD)/pool
 
 wheel: $(VENV)/.dev ## build the wheel and the source distribution into dist/
 	$(BIN)/python -m build
