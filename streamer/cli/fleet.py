@@ -189,11 +189,18 @@ def member_settings(settings: Settings) -> tuple[Settings, ...]:
             "memory_budget_mb": max(1, engine.memory_budget_mb // count),
         }
     )
-    ticket_secret = settings.access.ticket_secret or SecretStr(secrets.token_hex(32))
+    ticket_secret = settings.access.ticket_secret or _random_secret()
+    # Without a folder that all of them read, none could take up a stream of another.
+    resume_secret = settings.resume.secret or (None if settings.state_dir else _random_secret())
+    resume = settings.resume.model_copy(update={"secret": resume_secret})
     # On the shared port metrics would be those of whoever takes the connection.
     access = settings.access.model_copy(update={"ticket_secret": ticket_secret, "metrics": "admin_port"})
-    update: dict[str, Any] = {"engine": share, "access": access, "admin_host": "127.0.0.1", "admin_port": 0}
-    return (settings.model_copy(update=update),) * count
+    own: dict[str, Any] = {"admin_host": "127.0.0.1", "admin_port": 0}
+    return (settings.model_copy(update={"engine": share, "access": access, "resume": resume, **own}),) * count
+
+
+def _random_secret() -> SecretStr:
+    return SecretStr(secrets.token_hex(32))
 
 
 @contextmanager

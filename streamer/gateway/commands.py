@@ -10,9 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from streamer.errors import InvalidRequest
+from streamer.gateway.bodies import read_command
 from streamer.gateway.services import Services
-
-_MAX_BODY_BYTES = 4096
 
 
 def model_commands(services: Services) -> list[BaseRoute]:
@@ -38,13 +37,8 @@ def model_commands(services: Services) -> list[BaseRoute]:
 
 async def _model_of(request: Request) -> str:
     """Return the name in the body; raises `InvalidRequest`."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > _MAX_BODY_BYTES:
-            raise InvalidRequest(f"expected a body of at most {_MAX_BODY_BYTES} bytes, got more")
     try:
-        values = json.loads(body)
+        values = json.loads(await read_command(request))
     except ValueError:
         values = None
     if not isinstance(values, dict) or set(values) != {"model"} or not isinstance(values["model"], str):

@@ -18,6 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from streamer.errors import StreamerError
+from streamer.gateway.bodies import read_command
+from streamer.gateway.refusals import refuse
+
 _ANSWER_S = 5.0
 # Loading and warming up a model takes a while.
 _COMMAND_S = 300.0
@@ -94,14 +98,15 @@ def fleet_app(members: Callable[[], Mapping[str, Ask]]) -> Starlette:
     async def command(request: Request) -> Response:
         authorization = request.headers.get("authorization", "")
         origin = request.headers.get("origin", "")
-        question = Question(request.url.path, await request.body(), authorization, _COMMAND_S, origin)
+        question = Question(request.url.path, await read_command(request), authorization, _COMMAND_S, origin)
         answers = await _ask_all(members(), question)
         worst = max((answer.status for answer in answers.values()), default=503)
         processes = {name: _plain(answer.body) for name, answer in answers.items()}
         return JSONResponse({"processes": processes}, status_code=worst)
 
     routes = [Route("/metrics", metrics), Route("/readyz", readyz), Route("/healthz", healthz)]
-    return Starlette(routes=[*routes, *(Route(path, command, methods=["POST"]) for path in _COMMANDS)])
+    commands = [Route(path, command, methods=["POST"]) for path in _COMMANDS]
+    return Starlette(routes=[*routes, *commands], exception_handlers={StreamerError: refuse})
 
 
 def merge_metrics(texts: Mapping[str, str]) -> bytes:

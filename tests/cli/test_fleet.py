@@ -138,6 +138,8 @@ def test_shares_add_up() -> None:
         ("127.0.0.1", 0, "admin_port")
     }
     assert len({share.access.ticket_secret for share in shares}) == 1
+    assert len({share.resume.secret for share in shares}) == 1
+    assert shares[0].resume.secret is not None
 
 
 @pytest.mark.parametrize("count", [0, 257])

@@ -84,6 +84,15 @@ def test_commands_go_to_all(path: str) -> None:
     assert answer.json() == {"processes": {"0": {"loaded": "a"}, "1": "unknown"}}
 
 
+def test_a_command_that_is_too_long_reaches_nobody() -> None:
+    """It is refused as at one server."""
+    asked: list[Question] = []
+    client = TestClient(fleet_app(lambda: {"0": member({}, asked)}))
+    answer = client.post("/v1/models/load", content=b"x" * 5000)
+    assert (answer.status_code, answer.json()["message"]) == (400, "expected a body of at most 4096 bytes, got more")
+    assert asked == []
+
+
 @with_loop
 async def test_processes_are_asked_over_their_admin_ports() -> None:
     """Metrics of a real one; what is refused keeps its status; who is gone is an OSError."""

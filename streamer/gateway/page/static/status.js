@@ -79,8 +79,9 @@ export class Status {
     this.kind = kind;
     this.notice.dataset.tone = tone;
     this.notice.dataset.kind = kind;
-    this.title.textContent = title;
-    this.body.textContent = text;
+    // What is said again unchanged would be read out again.
+    if (this.title.textContent !== title) this.title.textContent = title;
+    if (this.body.textContent !== text) this.body.textContent = text;
     this.notice.hidden = false;
   }
 
