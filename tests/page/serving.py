@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
+import random
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +29,15 @@ from tests.gateway.fake_host import LIMITS, FakeHost, FakeStream
 
 SLOTS = 2
 READY = Ready("s1", "echo@1", 16000, 16000, 160.0, 200.0, LIMITS, resume_token="token-of-s1")
+
+
+def free_port() -> int:
+    """A port that no outgoing connection is given while its server is away: they begin at 32768 (ip(7))."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port from 20000 to 31999")
 
 
 class Loop:
@@ -54,7 +66,7 @@ class Site:
         self._loop = loop
         self._settings = {"grpc_port": 0, "http_port": 0, **settings}
         self._gateway: Gateway | None = None
-        self.port = 0
+        self.port = free_port()
 
     def open(self) -> None:
         """Serve, at the address of before if there was one."""
@@ -128,18 +140,19 @@ class Process:
     def __init__(self, state: Path) -> None:
         self._state = state
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self.port = free_port()
 
     def open(self) -> None:
         """Start, and wait until it says that it is ready."""
         ports = ("--grpc-port", "0", "--http-port", str(self.port))
         command = [sys.executable, "-m", "streamer.cli.main", "serve", "--workers", "1", "--max-streams", "2", *ports]
         environment = {**os.environ, "STREAMER_STATE_DIR": str(self._state)}
-        self._process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        log = self._state.with_suffix(".log")
+        with log.open("w") as errors:
+            self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         assert self._process.stdout is not None
-        ready = next(line for line in self._process.stdout if line.startswith("streamer is ready"))
+        ready = next((line for line in self._process.stdout if line.startswith("streamer is ready")), None)
+        assert ready is not None, log.read_text()
         self.port = int(re.findall(r"ws://[^:]+:(\d+)", ready)[0])
 
     def kill(self) -> None:
