@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from streamer.audio.extra import load_av
 from streamer.client import Config, transcribe
 from streamer.client.sync import Client
 from streamer.errors import InvalidRequest, UnknownBundle
-from tests.e2e.recognised import RATE, SAMPLES, batch_texts, serving_recogniser
+from tests.e2e.recognised import RATE, SAMPLES, serving_recogniser
 from tests.gateway.serving import with_loop
 
 CLIP = next(path for path in SAMPLES if path.stem == "honey")
@@ -39,18 +40,17 @@ async def urls() -> AsyncIterator[dict[str, str]]:
         yield {"grpc": addresses.grpc, "websocket": addresses.websocket}
 
 
-@pytest.mark.parametrize("transport", ["grpc", "websocket"])
-@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT", "PCM_24"])
 @with_loop
-async def test_wav_files_say_what_the_command_line_says(tmp_path, transport, subtype):
-    """Whatever the width of their samples, words and times included."""
-    path = written(tmp_path, "talk.wav", subtype=subtype)
+async def test_wav_files_say_what_the_command_line_says(tmp_path, batch_texts):
+    """Over both transports, whatever the width of their samples; words and times included."""
     async with urls() as served:
-        transcript = await transcribe(served[transport], path)
-    assert transcript.text == (await batch_texts())["honey"]
-    assert " ".join(word.word for word in transcript.words) == transcript.text
-    assert transcript.duration_s == pytest.approx(len(sound()) / RATE)
-    assert transcript.model.startswith("asr-en@")
+        for url, subtype in itertools.product(served.values(), ("PCM_16", "FLOAT", "PCM_24")):
+            path = written(tmp_path, "talk.wav", subtype=subtype)
+            transcript = await transcribe(url, path)
+            assert transcript.text == batch_texts["honey"], (url, subtype)
+            assert " ".join(word.word for word in transcript.words) == transcript.text
+            assert transcript.duration_s == pytest.approx(len(sound()) / RATE)
+            assert transcript.model.startswith("asr-en@")
 
 
 @with_loop
@@ -75,15 +75,15 @@ async def test_uploads_say_the_same(tmp_path):
 
 @needs_av
 @with_loop
-async def test_flac_is_streamed_over_grpc():
+async def test_flac_is_streamed_over_grpc(batch_texts):
     """Where there is no upload, the server decodes while the file arrives."""
     async with urls() as served:
         transcript = await transcribe(served["grpc"], CLIP)
-    assert transcript.text == (await batch_texts())["honey"]
+    assert transcript.text == batch_texts["honey"]
 
 
 @with_loop
-async def test_a_stream_without_a_loop_says_the_same():
+async def test_a_stream_without_a_loop_says_the_same(batch_texts):
     """The synchronous client on a thread, with chunks as they come from a file."""
     data = sound().astype("<i2").tobytes()
 
@@ -95,4 +95,4 @@ async def test_a_stream_without_a_loop_says_the_same():
             return " ".join(result.text for result in results if result.is_final)
 
     async with urls() as served:
-        assert await asyncio.to_thread(texts, served["websocket"]) == (await batch_texts())["honey"]
+        assert await asyncio.to_thread(texts, served["websocket"]) == batch_texts["honey"]
