@@ -40,6 +40,8 @@ from streamer.session.messages import (
     Vad,
     Warning,
 )
+from streamer.work import Priority, Step
+from streamer.work import Result as StepResult
 from tests.gateway.serving import with_loop
 from tests.toys import edit_manifest, vowels_pcm, write_counter_asr, write_echo, write_vowels
 
@@ -285,6 +287,30 @@ async def test_the_old_connection_is_superseded(tmp_path: Path) -> None:
         assert client.finals == expected.finals
         assert client.ready is not None
         assert host.open_streams <= 1
+
+
+@with_loop
+async def test_warming_up_waits_behind_live_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that only rebuild what was heard before have the priority of files; those after the point are live."""
+    async with hosting(tmp_path) as host:
+        client = Client(dataclasses.replace(CONFIG, mode="live"), noise(1.0))
+        stream = await client.live(host, 14_000)
+        while client.acked < 5000:
+            await client.read(stream, 1)
+        stream.abort()
+        worker, priorities = host.workers[0], []
+        submit = worker.submit
+
+        def noted(step: Step, on_result: Callable[[StepResult], None]) -> None:
+            priorities.append(step.priority)
+            submit(step, on_result)
+
+        monkeypatch.setattr(worker, "submit", noted)
+        await client.read(await client.live(host))
+    warm = priorities.count(Priority.FILE)
+    assert warm == 8
+    assert priorities == [Priority.FILE] * warm + [Priority.LIVE] * (len(priorities) - warm)
+    assert len(priorities) > warm
 
 
 @with_loop
