@@ -26,7 +26,8 @@ AudioSource = str | os.PathLike[str] | bytes | BinaryIO
 """A path, the content of a file, or a file opened for reading bytes."""
 
 _BLOCK_S = 0.1
-_BLOCK_BYTES = 1 << 14
+# Of compressed files: seconds of speech at any bit rate, for a message may decode to ten seconds at most.
+_BLOCK_BYTES = 1 << 12
 _PATH = "/v1/audio/transcriptions"
 _TASK = "transcribe"
 

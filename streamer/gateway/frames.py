@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from streamer.config import SessionSection
 
 
+# Seconds of speech at any bit rate: a frame may decode to no more than `max_ahead_ms`.
+_COMPRESSED_BYTES = 4096
+
+
 def pcm_frames(data: bytes, encoding: str, sample_rate: int, limits: SessionSection) -> Iterator[Audio]:
     """Yield mono PCM `data` in frames within `limits`; raises `InvalidRequest` when a sample is cut in two."""
     size = bytes_per_sample(encoding)
@@ -22,7 +26,7 @@ def pcm_frames(data: bytes, encoding: str, sample_rate: int, limits: SessionSect
 
 def byte_frames(data: bytes, limits: SessionSection) -> Iterator[Audio]:
     """Yield compressed `data`, whose samples nobody has counted yet, in frames within `limits`."""
-    yield from _pieces(data, limits.max_frame_bytes)
+    yield from _pieces(data, min(limits.max_frame_bytes, _COMPRESSED_BYTES))
 
 
 def _pieces(data: bytes, size: int) -> Iterator[Audio]:
