@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ class Running:
 
 @asynccontextmanager
 async def recogniser(max_streams: int = 8, **settings: Any) -> AsyncIterator[Running]:
-    """Serve asr-en with one worker."""
+    """Serve asr-en alone, unless `settings` say otherwise, with one worker."""
     engine = {"workers": 1, "max_streams": max_streams}
-    chosen = Settings(**{"grpc_port": 0, "http_port": 0, "engine": engine, **settings})
+    chosen = Settings(**{"grpc_port": 0, "http_port": 0, "engine": engine, "models": ["asr-en"], **settings})
     async with running_host(chosen) as host:
         gateway = Gateway(host, chosen)
         try:
@@ -45,9 +46,11 @@ async def recogniser(max_streams: int = 8, **settings: Any) -> AsyncIterator[Run
             await gateway.stop()
 
 
+@cache
 def command_line(path: Path, *options: str) -> str:
-    """What `streamer transcribe` writes of a file."""
-    result = CliRunner().invoke(app, ["transcribe", str(path), "--quiet", "--workers", "1", *options])
+    """What `streamer transcribe` writes of a file; it is asked once."""
+    command = ["transcribe", str(path), "--quiet", "--workers", "1", "--model", "asr-en", *options]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     return result.stdout
 

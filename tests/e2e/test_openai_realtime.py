@@ -175,7 +175,7 @@ def test_the_detector_takes_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     @with_loop
     async def talk() -> None:
-        async with recogniser() as server, connected(server) as connection:
+        async with recogniser(models=["asr-en", "vad"]) as server, connected(server) as connection:
             created = await connection.recv()
             session = created.to_dict()["session"]
             assert session["audio"]["input"]["turn_detection"]["type"] == "server_vad"  # type: ignore[index,call-overload]

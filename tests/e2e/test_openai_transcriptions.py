@@ -32,32 +32,36 @@ async def client(server: Running, api_key: str = "none") -> AsyncIterator[AsyncO
         yield found
 
 
-@with_loop
-async def test_every_format_says_what_the_command_line_says() -> None:
+def test_every_format_says_what_the_command_line_says() -> None:
     """Text, times of words and segments, subtitles."""
-    expected = await asyncio.to_thread(heard, CLIP)
-    subtitles = {form: await asyncio.to_thread(command_line, CLIP, "--format", form) for form in ("srt", "vtt")}
-    async with recogniser() as server, client(server) as openai_client:
-        create = openai_client.audio.transcriptions.create
-        plain = await create(file=CLIP, model="asr-en")
-        text = await create(file=CLIP, model="asr-en@0.2.0", response_format="text", language="en")
-        found = {form: await create(file=CLIP, model="asr-en", response_format=form) for form in subtitles}
-        verbose = await create(
-            file=CLIP, model="asr-en", response_format="verbose_json", timestamp_granularities=["word", "segment"]
-        )
-    assert expected["text"]
-    assert plain.text == verbose.text == expected["text"]
-    assert text == expected["text"] + "\n"
-    assert found == subtitles
-    assert plain.usage is not None
-    assert plain.usage.to_dict() == {"type": "duration", "seconds": expected["duration_s"]}
-    assert (verbose.language, verbose.duration) == ("en", expected["duration_s"])
-    assert verbose.words is not None
-    assert verbose.segments is not None
-    words = [(word["word"], word["start_s"], word["end_s"]) for word in expected["words"]]
-    assert [(word.word, word.start, word.end) for word in verbose.words] == words
-    segments = [(segment["text"], segment["start_s"], segment["end_s"]) for segment in expected["segments"]]
-    assert [(segment.text, segment.start, segment.end) for segment in verbose.segments] == segments
+    expected = heard(CLIP)
+    subtitles = {form: command_line(CLIP, "--format", form) for form in ("srt", "vtt")}
+
+    @with_loop
+    async def ask() -> None:
+        async with recogniser() as server, client(server) as openai_client:
+            create = openai_client.audio.transcriptions.create
+            plain = await create(file=CLIP, model="asr-en")
+            text = await create(file=CLIP, model="asr-en@0.2.0", response_format="text", language="en")
+            found = {form: await create(file=CLIP, model="asr-en", response_format=form) for form in subtitles}
+            verbose = await create(
+                file=CLIP, model="asr-en", response_format="verbose_json", timestamp_granularities=["word", "segment"]
+            )
+        assert expected["text"]
+        assert plain.text == verbose.text == expected["text"]
+        assert text == expected["text"] + "\n"
+        assert found == subtitles
+        assert plain.usage is not None
+        assert plain.usage.to_dict() == {"type": "duration", "seconds": expected["duration_s"]}
+        assert (verbose.language, verbose.duration) == ("en", expected["duration_s"])
+        assert verbose.words is not None
+        assert verbose.segments is not None
+        words = [(word["word"], word["start_s"], word["end_s"]) for word in expected["words"]]
+        assert [(word.word, word.start, word.end) for word in verbose.words] == words
+        segments = [(segment["text"], segment["start_s"], segment["end_s"]) for segment in expected["segments"]]
+        assert [(segment.text, segment.start, segment.end) for segment in verbose.segments] == segments
+
+    ask()
 
 
 @with_loop
@@ -73,18 +77,22 @@ async def test_words_only_where_they_are_asked_for() -> None:
     assert (bool(words.segments), bool(words.words)) == (False, True)
 
 
-@with_loop
-async def test_events_make_the_text() -> None:
+def test_events_make_the_text() -> None:
     """Several deltas, and together they are what the last event says."""
-    expected = await asyncio.to_thread(heard, CLIP)
-    async with recogniser() as server, client(server) as openai_client:
-        stream = await openai_client.audio.transcriptions.create(file=CLIP, model="asr-en", stream=True)
-        events = [event async for event in stream]
-    *deltas, done = events
-    assert len(deltas) > 2
-    assert {event.type for event in deltas} == {"transcript.text.delta"}
-    assert done.type == "transcript.text.done"
-    assert "".join(event.delta for event in deltas) == done.text == expected["text"]
+    expected = heard(CLIP)
+
+    @with_loop
+    async def ask() -> None:
+        async with recogniser() as server, client(server) as openai_client:
+            stream = await openai_client.audio.transcriptions.create(file=CLIP, model="asr-en", stream=True)
+            events = [event async for event in stream]
+        *deltas, done = events
+        assert len(deltas) > 2
+        assert {event.type for event in deltas} == {"transcript.text.delta"}
+        assert done.type == "transcript.text.done"
+        assert "".join(event.delta for event in deltas) == done.text == expected["text"]
+
+    ask()
 
 
 def test_the_blocking_client(tmp_path: Path) -> None:
@@ -112,15 +120,19 @@ def test_the_blocking_client(tmp_path: Path) -> None:
     assert expected["a.wav"] == expected["a.flac"]
 
 
-@with_loop
-async def test_keywords_are_hotwords() -> None:
+def test_keywords_are_hotwords() -> None:
     """The word that is likely is heard, as with `--hotword` on the command line."""
-    expected = await asyncio.to_thread(command_line, CLIP, "--hotword", "harbour office", "--format", "text")
-    async with recogniser() as server, client(server) as openai_client:
-        text = await openai_client.audio.transcriptions.create(
-            file=CLIP, model="asr-en", response_format="text", keywords=["harbour office"]
-        )
-    assert text.split() == expected.split()
+    expected = command_line(CLIP, "--hotword", "harbour office", "--format", "text")
+
+    @with_loop
+    async def ask() -> None:
+        async with recogniser() as server, client(server) as openai_client:
+            text = await openai_client.audio.transcriptions.create(
+                file=CLIP, model="asr-en", response_format="text", keywords=["harbour office"]
+            )
+        assert text.split() == expected.split()
+
+    ask()
 
 
 @with_loop
