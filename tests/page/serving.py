@@ -211,14 +211,15 @@ def recogniser(loop: Loop) -> Iterator[Any]:
 class SayingStream(FakeStream):
     """Says one interim and one final of a text of the test's, whatever it hears."""
 
-    def __init__(self, text: str, error: BaseException | None) -> None:
+    def __init__(self, text: str, error: BaseException | None, resumes_at: int | None) -> None:
         super().__init__(error)
         self._text = text
+        self._resumes_at = resumes_at
 
     def _open(self, config: Config) -> None:
-        if config.resume is not None:
+        if config.resume is not None and self._resumes_at is None:
             raise InvalidRequest("resume.token: expected a token that this server can check, got another one")
-        self._first_message = replace(READY, wire_rate=config.sample_rate)
+        self._first_message = replace(READY, wire_rate=config.sample_rate, next_sample=self._resumes_at or 0)
         super()._open(config)
 
     def _echo(self, data: bytes) -> None:
@@ -238,7 +239,9 @@ class SayingHost(FakeHost):
     def __init__(self, text: str = "") -> None:
         super().__init__()
         self.text = text
+        # From which sample on a stream that comes back is wanted; None if none is known here.
+        self.resumes_at: int | None = None
 
     def connect(self, *caller: Any) -> FakeStream:
-        self.streams.append(SayingStream(self.text, self.error))
+        self.streams.append(SayingStream(self.text, self.error, self.resumes_at))
         return self.streams[-1]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streamer.errors import Draining, InvalidRequest, ModelFault, QuotaExceeded
-from streamer.session.messages import Resume, Warning
+from streamer.session.messages import Audio, Flow, Resume, Warning
 from tests.gateway.keyring import ADA, access_settings
 from tests.page import browser
 from tests.page.conftest import Visiting
@@ -118,6 +118,27 @@ def test_a_server_that_has_forgotten_the_stream(talking: Any, loop: Loop, visit:
         # Each final once: the new stream began after the first one.
         assert page.text() == "hello hello"
         assert page.page.locator("#finals .time").count() == 2
+
+
+def test_only_what_is_wanted_is_sent_again(talking: Any, loop: Loop, visit: Visiting) -> None:
+    """With the latest token the stream goes on at the sample that the server names, without a gap or an overlap."""
+    with saying(loop, "hello") as site:
+        page = visit(talking, site)
+        page.press("Start talking")
+        page.has_text("finals", re.compile("hello"))
+        site.say(Flow(8000, 8000, 0.0, 5.0, acked_sample=5000, acked_controls=0, resume_token="a later token"))
+        page.has_text("lag-text", re.compile("ms"))
+        site.close()
+        page.state_is("Reconnecting")
+        site.host.resumes_at = 6001
+        site.open()
+        page.state_is("Listening")
+        page.press("Stop")
+        page.state_is("Done")
+        _, resumed = site.host.streams
+        assert resumed.got[0].resume == Resume("a later token", 1)
+        again = b"".join(message.data for message in resumed.got if isinstance(message, Audio))
+        assert again == page.saved("WAV")[44 + 2 * 6001 :]
 
 
 def test_the_wait_can_be_left(mute: Any, loop: Loop, visit: Visiting, speech: Path) -> None:
