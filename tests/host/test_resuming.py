@@ -37,13 +37,14 @@ from streamer.session.messages import (
     Result,
     Resume,
     ServerMessage,
+    SpeechEvent,
     Vad,
     Warning,
 )
 from streamer.work import Priority, Step
 from streamer.work import Result as StepResult
 from tests.gateway.serving import with_loop
-from tests.toys import edit_manifest, vowels_pcm, write_counter_asr, write_echo, write_vowels
+from tests.toys import edit_manifest, vowels_pcm, write_counter_asr, write_echo, write_listener, write_vowels
 
 RULES = Endpointing(silence_after_speech_s=0.3, silence_without_speech_s=0.4, max_segment_s=0.6)
 CONFIG = Config("pcm_s16le", 16000, 1, mode="file", endpointing=RULES, resumable=True)
@@ -87,7 +88,9 @@ class Client:
     # Controls by the sample they come after.
     controls: tuple[tuple[int, Finalize], ...] = ()
     finals: list[Result] = field(default_factory=list)
+    # These may come twice.
     answers: set[Finalized] = field(default_factory=set)
+    events: set[SpeechEvent] = field(default_factory=set)
     token: str | None = None
     acked: int = 0
     acked_controls: int = 0
@@ -131,6 +134,8 @@ class Client:
                 assert message.segment_id >= len(self.finals)
             case Finalized():
                 self.answers.add(message)
+            case SpeechEvent():
+                self.events.add(message)
             case Flow(resume_token=str(token)):
                 assert message.acked_sample is not None
                 assert message.acked_controls is not None
@@ -254,6 +259,19 @@ async def test_beams_are_taken_up(tmp_path: Path) -> None:
             await cut_randomly(host, client, random.Random(seed), 5)
             assert client.finals == expected.finals
     assert expected.finals
+
+
+@with_loop
+async def test_detectors_are_taken_up(tmp_path: Path) -> None:
+    """A stream of the task vad says where speech begins and ends as without a cut; nothing is missing or new."""
+    config = dataclasses.replace(CONFIG, task="vad", vad=Vad(min_speech_s=0.02, min_silence_s=0.05))
+    async with hosting(tmp_path, write_listener) as host:
+        client = Client(config, noise(3.0, 1) * 4)
+        expected = await whole(host, client)
+        await cut_randomly(host, client, random.Random(1), 6)
+    assert client.events == expected.events
+    assert len(client.events) > 5
+    assert client.done == expected.done
 
 
 @with_loop
