@@ -264,9 +264,9 @@ async def test_beams_are_taken_up(tmp_path: Path) -> None:
 @with_loop
 async def test_detectors_are_taken_up(tmp_path: Path) -> None:
     """A stream of the task vad says where speech begins and ends as without a cut; nothing is missing or new."""
-    config = dataclasses.replace(CONFIG, task="vad", vad=Vad(min_speech_s=0.02, min_silence_s=0.05))
+    config = dataclasses.replace(CONFIG, task="vad", vad=Vad(min_speech_s=0.01, min_silence_s=0.02))
     async with hosting(tmp_path, write_listener) as host:
-        client = Client(config, noise(3.0, 1) * 4)
+        client = Client(config, np.repeat(noise(1.0, 1, 0.0), 4) * np.int16(4))
         expected = await whole(host, client)
         await cut_randomly(host, client, random.Random(1), 6)
     assert client.events == expected.events
