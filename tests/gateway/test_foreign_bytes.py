@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import InvalidRequest, MessageTooLarge
+from streamer.gateway.head import AudioHead
 from streamer.gateway.relay import ClientGone
 from streamer.gateway.riva import messages
-from streamer.gateway.riva.head import AudioHead
 from streamer.gateway.riva.requests import parse, read_request
 from streamer.gateway.vosk.requests import Change, Eof, Reset, Settings, read_text
 from streamer.gateway.wyoming.events import MAX_HEADER_BYTES, Event, encode, read_event

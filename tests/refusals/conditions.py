@@ -156,21 +156,29 @@ VOSK = (
 )
 
 RIVA = (
-    Rule("Riva audio whose header is damaged or contradicts the request", "gateway/riva/head.py"),
     Rule("Riva messages out of order", "gateway/riva/service.py", "expected *streaming_config*"),
     Rule("a Riva request with options that are not served, by name", "gateway/riva/*"),
 )
 
+# What several protocols of others have in common.
+SHARED = (
+    Rule("audio whose header is damaged or contradicts the request", "gateway/head.py"),
+    Rule("a model that is not served, asked for by name or alias", "gateway/recognisers.py", kind="UnknownBundle"),
+    Rule("a language that the model does not speak", "gateway/recognisers.py", kind="InvalidRequest"),
+    Rule("a channel that a file does not have", "gateway/recognition.py"),
+    Rule("an upload that exceeds its limit of bytes", "gateway/uploads.py", kind="MessageTooLarge"),
+    Rule("an upload that stalls", "gateway/uploads.py", kind="StreamTimeout"),
+    Rule("too many uploads at a time", "gateway/uploads.py", kind="Overloaded"),
+)
+
 COMMANDS = (
     Rule("a command of operators with a body that is none", "gateway/commands.py"),
+    Rule("a command of operators with a body that is none", "gateway/bodies.py"),
     Rule("a model that cannot be loaded beside what is served", "host/catalogue.py"),
     Rule("a model that cannot be loaded beside what is served", "host/rollout.py"),
 )
 
 OPENAI = (
-    Rule("an upload that exceeds its limit of bytes", "gateway/openai/form.py", kind="MessageTooLarge"),
-    Rule("an upload that stalls", "gateway/openai/form.py", kind="StreamTimeout"),
-    Rule("too many uploads at a time", "gateway/openai/transcriptions.py", kind="Overloaded"),
     Rule("a request that is no form", "gateway/openai/form.py"),
     Rule("no Realtime event for too long", "gateway/openai/realtime.py", kind="StreamTimeout"),
     Rule("Realtime audio that exceeds its limit of bytes", "gateway/openai/realtime_events.py", kind="MessageTooLarge"),
@@ -193,6 +201,7 @@ RULES = (
     *WYOMING,
     *VOSK,
     *RIVA,
+    *SHARED,
     *COMMANDS,
     *OPENAI,
 )

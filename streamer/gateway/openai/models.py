@@ -10,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from streamer.errors import InvalidRequest, StreamerError
-from streamer.gateway.languages import served_language
+from streamer.errors import InvalidRequest, StreamerError, UnknownBundle
+from streamer.gateway import recognisers
 from streamer.gateway.openai.errors import BadParameter, UnknownModel, error_response
+from streamer.gateway.recognisers import key_of as key_of
+from streamer.gateway.recognisers import transcribers as transcribers
 from streamer.gateway.services import Services
 
 if TYPE_CHECKING:
     from streamer.host.catalogue import ModelInfo
-
-TASK = "transcribe"
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -48,17 +48,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 def check_aliases(services: Services) -> None:
     """Raise `InvalidRequest` if an alias of the settings stands for a model that is not served."""
-    served = transcribers(services)
-    for alias, name in services.settings.openai.aliases.items():
-        if not _named(name, served):
-            known = ", ".join(info.name for info in served)
-            raise InvalidRequest(f"setting openai.aliases.{alias}: expected one of {known}, got {name!r}")
-
-
-def transcribers(services: Services) -> list[ModelInfo]:
-    """Return the served models that turn speech into text, the default first."""
-    served = [info for info in services.host.models() if info.task == TASK]
-    return sorted(served, key=lambda info: not info.is_default)
+    recognisers.check_aliases("openai", services.settings.openai.aliases, services)
 
 
 def resolve(services: Services, name: str, param: str) -> ModelInfo:
@@ -68,29 +58,17 @@ def resolve(services: Services, name: str, param: str) -> ModelInfo:
 
 def language_of(tag: str, info: ModelInfo, services: Services, param: str) -> str:
     """Return what `info` calls the language `tag`, empty if none is given; raises `BadParameter`."""
-    language = served_language(tag, key_of(info), services.host.models())
-    if language and info.languages and language not in info.languages:
-        raise BadParameter(param, f"model {info.name} speaks {', '.join(info.languages)}, got {tag!r:.40}")
-    return language
-
-
-def key_of(info: ModelInfo) -> str:
-    """Return `name@version`."""
-    return f"{info.name}@{info.version}"
+    try:
+        return recognisers.language_of(tag, info, services)
+    except InvalidRequest as error:
+        raise BadParameter(param, str(error)) from None
 
 
 def _find(services: Services, name: str, param: str, served: Iterable[ModelInfo]) -> ModelInfo:
-    served = tuple(served)
-    aliases = services.settings.openai.aliases
-    found = _named(aliases.get(name, name), served)
-    if found is None:
-        known = ", ".join([*(info.name for info in served), *aliases])
-        raise UnknownModel(param, f"unknown model {name!r:.100}, expected one of {known}")
-    return found
-
-
-def _named(name: str, served: Iterable[ModelInfo]) -> ModelInfo | None:
-    return next((info for info in served if name in (info.name, key_of(info))), None)
+    try:
+        return recognisers.find(name, services.settings.openai.aliases, served)
+    except UnknownBundle as error:
+        raise UnknownModel(param, str(error)) from None
 
 
 def _plain(name: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from streamer.gateway.openai.realtime_events import (
 from streamer.gateway.openai.realtime_settings import RealtimeSettings, TurnDetection
 from streamer.gateway.openai.request import keyword_decoding
 from streamer.gateway.openai.turns import Turns
+from streamer.gateway.recognisers import has_detector
 from streamer.gateway.services import Services
 from streamer.session.messages import ClientMessage, Config, Finalize, Vad
 
@@ -138,11 +139,6 @@ class Session:
 
 def _detection(turns: TurnDetection) -> Vad:
     return Vad(events=True, threshold=turns.threshold, min_silence_s=turns.silence_duration_ms / 1000)
-
-
-def has_detector(services: Services) -> bool:
-    """Whether voice activity is detected here."""
-    return any(info.task == "vad" for info in services.host.models())
 
 
 def _at_first(services: Services, query: Mapping[str, str]) -> RealtimeSettings:

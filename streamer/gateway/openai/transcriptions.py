@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Generator
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.requests import Request
@@ -14,25 +12,28 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from streamer.audio.files import UploadLimits
-from streamer.errors import Overloaded, StreamerError
+from streamer.errors import InvalidRequest, StreamerError
 from streamer.gateway.openai import models
 from streamer.gateway.openai.answers import answer, server_sent
-from streamer.gateway.openai.errors import describe, error_response
+from streamer.gateway.openai.errors import BadParameter, describe, error_response
 from streamer.gateway.openai.form import read_form
 from streamer.gateway.openai.growing import GrowingText
-from streamer.gateway.openai.recognition import ENCODING, Recognition, Upload, opened
 from streamer.gateway.openai.request import TranscriptionRequest, read_request
+from streamer.gateway.recognition import ENCODING, NoSuchChannel, Opened, Recognition, Upload, opened, unless_gone
 from streamer.gateway.relay import ClientGone
 from streamer.gateway.services import Services
+from streamer.gateway.uploads import Uploads
 from streamer.host.callers import Caller
 from streamer.host.reading import read_ahead
-from streamer.session.messages import Config, Done, Ready, Result, ServerMessage
+from streamer.session.messages import Audio, Config, Done, Ready, Result, ServerMessage
 from streamer.transcripts.transcript import Transcript, segments_of
+
+if TYPE_CHECKING:
+    from streamer.config import SessionSection
 
 _MIB = 1 << 20
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -47,7 +48,7 @@ class _Transcriptions:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._settings = services.settings.openai
-        self._uploads = 0
+        self._uploads = Uploads(self._settings.max_uploads)
 
     async def create(self, request: Request) -> Response:
         try:
@@ -64,7 +65,7 @@ class _Transcriptions:
 
     async def _answer(self, request: Request, caller: Caller) -> Response:
         services = self._services
-        with self._counted():
+        with self._uploads.one():
             form = await read_form(
                 request, self._settings.max_upload_mb * _MIB, services.settings.session.idle_timeout_ms / 1000
             )
@@ -75,7 +76,7 @@ class _Transcriptions:
                 raise
         upload = Upload(form.file, form.file_name, wanted.channel)
         limits = UploadLimits(max_duration_s=self._settings.max_audio_s)
-        sound = read_ahead(upload.decoded(limits, services.settings.session))
+        sound = read_ahead(_decoded(upload, limits, services.settings.session))
         try:
             rate = (await opened(sound)).sample_rate
             stream = services.host.connect(caller)
@@ -87,15 +88,13 @@ class _Transcriptions:
             return await _event_stream(request, recognition)
         return await _whole(request, recognition, wanted, rate, form.file_name)
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        if self._uploads >= self._settings.max_uploads:
-            raise Overloaded(f"{self._uploads} uploads are being received, which is the limit")
-        self._uploads += 1
-        try:
-            yield
-        finally:
-            self._uploads -= 1
+
+def _decoded(upload: Upload, limits: UploadLimits, session: SessionSection) -> Generator[Opened | Audio, None, None]:
+    """Decode; what is wrong with the file is told of the parameter that holds it."""
+    try:
+        yield from upload.decoded(limits, session)
+    except InvalidRequest as error:
+        raise BadParameter("channel" if isinstance(error, NoSuchChannel) else "file", str(error)) from None
 
 
 def _config(request: TranscriptionRequest, sample_rate: int) -> Config:
@@ -116,7 +115,7 @@ async def _whole(
 ) -> Response:
     """Wait for the last word."""
     try:
-        messages = await _unless_gone(request, _collect(recognition))
+        messages = await unless_gone(request, _collect(recognition))
     finally:
         await recognition.close()
     results = [message for message in messages if isinstance(message, Result)]
@@ -133,7 +132,7 @@ async def _event_stream(request: Request, recognition: Recognition) -> Response:
     """Wait until the stream is admitted, so that a refusal still has its own status; then say what is heard."""
     messages = aiter(recognition)
     try:
-        await _unless_gone(request, _until_ready(messages))
+        await unless_gone(request, _until_ready(messages))
     except BaseException:
         await recognition.close()
         raise
@@ -142,25 +141,6 @@ async def _event_stream(request: Request, recognition: Recognition) -> Response:
 
 async def _until_ready(messages: AsyncIterator[ServerMessage]) -> None:
     while not isinstance(await anext(messages), Ready):
-        pass
-
-
-async def _unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
-    """Return what `work` returns; raises `ClientGone`, and stops it, as soon as the client goes."""
-    working, leaving = asyncio.create_task(work), asyncio.create_task(_until_gone(request))
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
         pass
 
 

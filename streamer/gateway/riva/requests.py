@@ -11,9 +11,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from streamer.audio.encodings import FLAC, OGG_OPUS
 from streamer.errors import InvalidRequest
+from streamer.gateway.head import AudioHead, Format
 from streamer.gateway.languages import served_language
 from streamer.gateway.riva import messages as riva
-from streamer.gateway.riva.head import AudioHead, Format
 from streamer.session.messages import Config, Decoding, Endpointing, Hotword
 from streamer.tasks.decoding import MOST_HYPOTHESES
 
@@ -42,7 +42,8 @@ class Request:
 
     def head(self) -> AudioHead:
         """Return a reader of the beginning of the audio."""
-        return AudioHead(_ENCODINGS.get(riva.ENCODINGS[self.config.encoding]), self.config.sample_rate_hertz)
+        declared = _ENCODINGS.get(riva.ENCODINGS[self.config.encoding])
+        return AudioHead(declared, self.config.sample_rate_hertz, "sample_rate_hertz")
 
     def stream_config(self, format: Format) -> Config:
         """Return the config of a stream of audio in `format`."""

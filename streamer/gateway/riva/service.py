@@ -11,9 +11,9 @@ from streamer.audio.encodings import COMPRESSED
 from streamer.errors import InvalidRequest, UnknownBundle
 from streamer.gateway.calls import EOF, Context, connect, connect_streaming, statuses
 from streamer.gateway.frames import byte_frames, pcm_frames
+from streamer.gateway.head import Format
 from streamer.gateway.relay import relay
 from streamer.gateway.riva import messages as riva
-from streamer.gateway.riva.head import Format
 from streamer.gateway.riva.requests import Request, parse, read_request
 from streamer.gateway.riva.responses import Responses
 from streamer.gateway.services import Services

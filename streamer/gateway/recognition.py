@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+
+from starlette.requests import Request
 
 from streamer.audio.files import UploadLimits, open_upload
 from streamer.errors import InvalidRequest
 from streamer.gateway.frames import pcm_frames
-from streamer.gateway.openai.errors import BadParameter
-from streamer.gateway.relay import Incoming, relay
+from streamer.gateway.relay import ClientGone, Incoming, relay
 from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage
 
 if TYPE_CHECKING:
@@ -22,12 +23,19 @@ ENCODING = "pcm_f32le"
 # Messages that whoever answers the client has not taken yet; the rest waits in the host, which has limits of its own.
 _UNREAD = 16
 
+T = TypeVar("T")
+
+
+class NoSuchChannel(InvalidRequest):
+    """The file has fewer channels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What comes before the frames of a file: its format."""
 
     sample_rate: int
+    channels: int
 
 
 Sound = AsyncGenerator[Opened | Audio, None]
@@ -44,13 +52,13 @@ class Upload:
     def decoded(self, limits: UploadLimits, session: SessionSection) -> Generator[Opened | Audio, None, None]:
         """Open and decode the file, and close it: first its format, then frames. For a thread.
 
-        Raises `InvalidRequest` for what is not audio, is damaged or has no such channel, `MessageTooLarge` and
+        Raises `InvalidRequest` for what is not audio, or is damaged, `NoSuchChannel`, `MessageTooLarge` and
         `StreamTimeout` above the limits.
         """
         with self.file, open_upload(self.file, self.name, limits) as audio:
             if self.channel is not None and self.channel >= audio.channels:
-                raise BadParameter("channel", f"expected one of {audio.channels} channels, got {self.channel}")
-            yield Opened(audio.sample_rate)
+                raise NoSuchChannel(f"expected one of {audio.channels} channels, got {self.channel}")
+            yield Opened(audio.sample_rate, audio.channels)
             if self.channel is None:
                 blocks = audio.blocks()
             else:
@@ -92,21 +100,29 @@ class Recognition:
 
 async def opened(sound: Sound) -> Opened:
     """Return the format of the file, which the thread that decodes says first; raises what is wrong with it."""
+    return cast("Opened", await anext(sound))
+
+
+async def unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
+    """Return what `work` returns; raises `ClientGone`, and stops it, as soon as the client goes."""
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_until_gone(request))
     try:
-        return cast("Opened", await anext(sound))
-    except InvalidRequest as error:
-        raise _of_file(error) from None
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _incoming(config: Config, sound: Sound) -> AsyncGenerator[ClientMessage, None]:
     yield config
-    try:
-        async for frame in sound:
-            yield cast("Audio", frame)
-    except InvalidRequest as error:
-        raise _of_file(error) from None
-
-
-def _of_file(error: InvalidRequest) -> InvalidRequest:
-    """Return `error`, which decoding raised, as one of the parameter `file` unless it names another."""
-    return error if isinstance(error, BadParameter) else BadParameter("file", str(error))
+    async for frame in sound:
+        yield cast("Audio", frame)

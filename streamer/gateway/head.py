@@ -1,8 +1,8 @@
 """The beginning of a client's audio, until its format is known.
 
-Riva's clients may leave the encoding out and send a file as it is; NVIDIA's own scripts do, and send the header of a
-wav file even where they declare its samples. A header is a declaration as good as a field, so it is read; audio that
-has neither is refused.
+Clients of other protocols may leave the encoding out and send a file as it is; NVIDIA's own scripts do, and send the
+header of a wav file even where they declare its samples. A header is a declaration as good as a field, so it is read;
+audio that has neither is refused.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ class Format:
 class AudioHead:
     """Takes audio as it comes and gives it back without the header of a wav file, in whole samples.
 
-    `declared` is the encoding that the client declared, None for none, and `sample_rate` its rate, 0 for none.
+    `declared` is the encoding that the client declared, None for none, and `sample_rate` its rate, 0 for none;
+    `rate_field` is what the client's protocol calls the rate.
     """
 
-    def __init__(self, declared: str | None, sample_rate: int) -> None:
+    def __init__(self, declared: str | None, sample_rate: int, rate_field: str = "sample_rate") -> None:
         self._declared = declared
+        self._rate_field = rate_field
         if declared == OGG_OPUS and not sample_rate:
             # What opus was made from does not matter, it decodes to one rate.
             sample_rate = OPUS_RATE
@@ -143,7 +145,7 @@ class AudioHead:
     def _unknown(self, data: bytes) -> InvalidRequest:
         if self._declared == FLAC:
             return InvalidRequest(f"expected audio that begins like flac, got {data[:4]!r}")
-        missing = "encoding" if self._declared is None else "sample_rate_hertz"
+        missing = "encoding" if self._declared is None else self._rate_field
         return InvalidRequest(f"expected {missing}, or audio with the header of wav, flac or ogg, got {data[:4]!r}")
 
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from streamer.errors import InvalidRequest
-from streamer.gateway.riva.head import AudioHead, Format
+from streamer.gateway.head import AudioHead, Format
 
 SAMPLES = np.arange(-500, 500, dtype="<i2")
 PCM = SAMPLES.tobytes()
@@ -96,8 +96,8 @@ BAD = {
     "nothing": (None, 0, b"", f"expected encoding, {OR_HEADER}, got b''"),
     "noise": (None, 16000, bytes(20), f"expected encoding, {OR_HEADER}, got {bytes(4)!r}"),
     "short_noise": (None, 16000, b"ab", f"expected encoding, {OR_HEADER}, got b'ab'"),
-    "no_rate": ("pcm_s16le", 0, PCM, f"expected sample_rate_hertz, {OR_HEADER}, got {PCM[:4]!r}"),
-    "no_rate_mulaw": ("pcm_mulaw", 0, PCM, f"expected sample_rate_hertz, {OR_HEADER}, got {PCM[:4]!r}"),
+    "no_rate": ("pcm_s16le", 0, PCM, f"expected sample_rate, {OR_HEADER}, got {PCM[:4]!r}"),
+    "no_rate_mulaw": ("pcm_mulaw", 0, PCM, f"expected sample_rate, {OR_HEADER}, got {PCM[:4]!r}"),
     "not_flac": ("flac", 0, PCM, f"expected audio that begins like flac, got {PCM[:4]!r}"),
     "other_rate": (
         "pcm_s16le",
