@@ -163,8 +163,6 @@ RIVA = (
 # What several protocols of others have in common.
 SHARED = (
     Rule("audio whose header is damaged or contradicts the request", "gateway/head.py"),
-    Rule("a model that is not served, asked for by name or alias", "gateway/recognisers.py", kind="UnknownBundle"),
-    Rule("a language that the model does not speak", "gateway/recognisers.py", kind="InvalidRequest"),
     Rule("a channel that a file does not have", "gateway/recognition.py"),
     Rule("an upload that exceeds its limit of bytes", "gateway/uploads.py", kind="MessageTooLarge"),
     Rule("an upload that stalls", "gateway/uploads.py", kind="StreamTimeout"),
