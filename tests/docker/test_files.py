@@ -181,6 +181,14 @@ def test_pods_drain_before_they_are_killed(deployment: Any) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
 
 
+def test_pods_set_only_what_the_server_knows(deployment: Any) -> None:
+    """Every variable of the container is a setting, and one that all pods must share is there."""
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: "x" * 32 for each in container["env"]}
+    settings = load_settings(None, variables, {})
+    assert settings.resume.secret is not None
+
+
 def test_pods_get_no_variables_of_services(deployment: Any) -> None:
     """Kubernetes would name them like settings of the server, which refuses what it does not know."""
     assert deployment["spec"]["template"]["spec"]["enableServiceLinks"] is False
