@@ -197,7 +197,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="folder of the bundle")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
     parser.add_argument("--pool", type=Path, required=True, help="folder of the decoded clips, written if missing")
-    parser.add_argument("--every", type=int, default=2, help="take every so many-th utterance")
+    parser.add_argument("--every", type=int, default=3, help="take every so many-th utterance")
     parser.add_argument("--plot", type=Path, help="where to draw precision against recall")
     return parser.parse_args()
 

@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
     parser.add_argument("--pool", type=Path, required=True, help="folder of the decoded clips")
-    parser.add_argument("--every", type=int, default=2, help="take every so many-th utterance")
+    parser.add_argument("--every", type=int, default=4, help="take every so many-th utterance")
     arguments = parser.parse_args()
     print("| SNR | gate | word errors | CPU ms per second of audio |\n|---|---|---|---|")
     for snr in (None, 20, 10, 5):
