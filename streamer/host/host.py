@@ -82,7 +82,7 @@ class Host:
             max_session_ms=limits.max_session_ms,
             resume_interval_ms=settings.resume.interval_ms,
         )
-        self._desk = ResumeDesk(settings, self._session_settings)
+        self._desk = ResumeDesk(settings, self._session_settings, self._metrics.resumed)
         self._streams: dict[Stream, Caller] = {}
         self._opening: set[Stream] = set()
         self._quotas = Quotas(clock)

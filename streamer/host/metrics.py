@@ -14,6 +14,7 @@ class HostMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.open_streams = Gauge("streamer_open_streams", "Streams connected now", registry=registry)
         self.streams = Counter("streamer_streams", "Streams ended, by outcome", ["outcome"], registry=registry)
+        self.resumed = Counter("streamer_resumed_streams", "Streams taken up again, by how", ["way"], registry=registry)
         self.lag = Histogram(
             "streamer_lag_seconds",
             "From the arrival of the last sample a step needs to its result",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
+from prometheus_client import Counter
 
 from streamer.bundle.manifest import Manifest
 from streamer.config import Settings
@@ -53,12 +55,16 @@ class Kept:
 
 
 class ResumeDesk:
-    """Knows the streams of clients that come back, from their tokens and from snapshots in the state folder."""
+    """Knows the streams of clients that come back, from their tokens and from snapshots in the state folder.
 
-    def __init__(self, settings: Settings, session: SessionSettings) -> None:
+    `resumed` counts them by their way.
+    """
+
+    def __init__(self, settings: Settings, session: SessionSettings, resumed: Counter) -> None:
         section = settings.resume
         self._tokens = ResumeTokens(resume_secret(settings), section.token_valid_s, section.max_token_chars)
         self._session_settings = session
+        self._resumed = resumed
         self.store: SnapshotStore | None = None
         if settings.state_dir is not None:
             self.store = SnapshotStore(settings.state_dir / "streams", section.token_valid_s)
@@ -91,7 +97,16 @@ class ResumeDesk:
             if identity.digest != bundle.digest:
                 raise InvalidRequest(f"resume: expected the model {bundle.key} of the stream's begin, got another one")
         kept = Kept.of(bundle.manifest)
-        return Keeper(self._tokens, self._session_settings, identity, kept, model.make_task, ticket, self.store)
+        return Keeper(
+            self._tokens,
+            self._session_settings,
+            identity,
+            kept,
+            model.make_task,
+            lambda way: self._resumed.labels(way).inc(),
+            ticket,
+            self.store,
+        )
 
 
 class Keeper:
@@ -104,6 +119,7 @@ class Keeper:
         identity: Identity,
         kept: Kept,
         make_task: TaskMaker,
+        on_resumed: Callable[[str], None],
         ticket: Ticket | None = None,
         store: SnapshotStore | None = None,
     ) -> None:
@@ -112,6 +128,7 @@ class Keeper:
         self._settings = settings
         self._kept = kept
         self._make_task = make_task
+        self._on_resumed = on_resumed
         self._store = store
         # Until the model is at its point.
         self._ticket = ticket
@@ -124,7 +141,10 @@ class Keeper:
             restored = saved and self._restored(saved, session, resumption, worker, leases, now)
             if restored:
                 self._ticket = None
+                self._on_resumed("snapshot")
                 return restored
+        if self._ticket is not None:
+            self._on_resumed("replay")
         session.open(task, self.identity.bundle, now, resumption=resumption)
         self._arrive(session, worker, leases)
         return session

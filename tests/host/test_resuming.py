@@ -283,6 +283,7 @@ async def test_another_server_with_the_secret_goes_on(tmp_path: Path) -> None:
         await client.read(await client.live(first, 20_000), 20)
     async with hosting(tmp_path / "b") as second:
         await client.read(await client.live(second))
+        assert 'streamer_resumed_streams_total{way="replay"} 1.0' in second.metrics_text().decode().splitlines()
     assert client.finals == expected.finals
     other = Client(CONFIG, client.pcm, token=client.token)
     async with hosting(tmp_path / "c", resume=resume(secret="t" * 32)) as third:
@@ -431,6 +432,7 @@ async def test_a_restart_goes_on_without_replay(tmp_path: Path, write: Write, re
         assert (client.ready.next_sample, client.ready.next_control) == (22_000, 3)
         await client.read(stream)
         assert list((state / "streams").iterdir()) == []
+        assert 'streamer_resumed_streams_total{way="snapshot"} 1.0' in host.metrics_text().decode().splitlines()
     assert client.finals == expected.finals
     assert client.answers == expected.answers
     assert client.done == expected.done
