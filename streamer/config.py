@@ -105,16 +105,24 @@ class ResumeSection(_Section):
     set, else a random one."""
 
 
-class OpenAiSection(_Section):
-    """The surface for clients of OpenAI's API."""
+class _ForeignSection(_Section):
+    """A surface for clients of another service, with its names of models, and uploads of files."""
 
     aliases: Annotated[dict[str, str], Field(max_length=100)] = {}
-    """Names that clients ask for, like `whisper-1`, each with the served model that stands for it. TOML only."""
+    """Names that clients ask for, each with the served model that stands for it. TOML only."""
     max_upload_mb: Annotated[int, Field(ge=1, le=4096)] = 100
     max_audio_s: Annotated[float, Field(gt=0)] = 4 * 3600.0
     """Length of the audio in one upload."""
     max_uploads: Annotated[int, Field(ge=1)] = 32
     """Uploads that are received at a time."""
+
+
+class OpenAiSection(_ForeignSection):
+    """The surface for clients of OpenAI's API; an alias may be `whisper-1`."""
+
+
+class DeepgramSection(_ForeignSection):
+    """The surface for clients of Deepgram's API; an alias may be `nova-3`."""
 
 
 class TlsSection(_Section):
@@ -157,7 +165,7 @@ class Settings(_Section):
     vosk_sample_rate: Annotated[int, Field(ge=8000, le=48000)] | None = None
     """Sample rate (Hz) of vosk clients that do not declare theirs; unset means that they are refused."""
     adapter_mode: Literal["live", "file"] = "file"
-    """Mode of streams whose protocol does not speak of it: Wyoming, vosk and Riva."""
+    """Mode of streams whose protocol does not speak of it: Wyoming, vosk, Riva and Deepgram."""
     processes: Annotated[int, Field(ge=1, le=256)] = 1
     """Server processes that share the ports; workers, streams and memory are divided among them."""
     state_dir: Path | None = None
@@ -168,6 +176,7 @@ class Settings(_Section):
     session: SessionSection = SessionSection()
     access: AccessSection = AccessSection()
     openai: OpenAiSection = OpenAiSection()
+    deepgram: DeepgramSection = DeepgramSection()
     resume: ResumeSection = ResumeSection()
     tls: TlsSection | None = None
     tracing: TracingSection | None = None

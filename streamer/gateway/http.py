@@ -13,13 +13,13 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamer.errors import StreamerError
-from streamer.gateway import openai, page, tickets, vosk, websocket
+from streamer.gateway import deepgram, openai, page, tickets, vosk, websocket
 from streamer.gateway.refusals import refuse
 from streamer.gateway.services import Services
 from streamer.host.tracing import traceparent
 
 # Each has a function `routes(services)`; a protocol over HTTP or WebSocket is one more module here.
-_PROTOCOLS = (websocket, tickets, openai, vosk, page)
+_PROTOCOLS = (websocket, tickets, openai, deepgram, vosk, page)
 
 
 def create_app(services: Services) -> Starlette:

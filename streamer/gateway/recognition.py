@@ -13,7 +13,8 @@ from streamer.audio.files import UploadLimits, open_upload
 from streamer.errors import InvalidRequest
 from streamer.gateway.frames import pcm_frames
 from streamer.gateway.relay import ClientGone, Incoming, relay
-from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage
+from streamer.session.messages import Audio, ClientMessage, Config, Done, Result, ServerMessage
+from streamer.transcripts.transcript import Transcript, segments_of
 
 if TYPE_CHECKING:
     from streamer.config import SessionSection
@@ -101,6 +102,14 @@ class Recognition:
 async def opened(sound: Sound) -> Opened:
     """Return the format of the file, which the thread that decodes says first; raises what is wrong with it."""
     return cast("Opened", await anext(sound))
+
+
+async def transcript_of(recognition: Recognition, name: str, model: str, rate: int) -> Transcript:
+    """Wait for the last word, and return all that was said in the file `name` at `rate` samples per second."""
+    messages = [message async for message in recognition]
+    results = [message for message in messages if isinstance(message, Result)]
+    samples = next(message.audio_samples for message in messages if isinstance(message, Done))
+    return Transcript(name, samples / rate, model, segments_of(results, rate))
 
 
 async def unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:

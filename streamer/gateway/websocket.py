@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 
 import structlog
 from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from streamer.errors import StreamerError
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
+from streamer.gateway.sockets import sent
 from streamer.session.messages import ClientMessage, Ready, ServerMessage
 from streamer.wire import json
 from streamer.wire.failure import Failure
@@ -47,7 +48,7 @@ class _Connection:
             await self._accept()
             caller = services.access.of_websocket(self._websocket)
             await relay(services.host.connect(caller), self._incoming(), self._write, services.write_timeout_s)
-            await self._send(self._websocket.close(1000))
+            await sent(self._websocket.close(1000))
         except ClientGone:
             return
         except StreamerError as error:
@@ -59,7 +60,7 @@ class _Connection:
     async def _accept(self) -> None:
         offered = self._websocket.scope["subprotocols"]
         # A browser cannot read the status of a refused upgrade: accept first, then say what is wrong.
-        await self._send(self._websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None))
+        await sent(self._websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None))
 
     async def _incoming(self) -> AsyncIterator[ClientMessage]:
         while (event := await self._websocket.receive())["type"] == "websocket.receive":
@@ -70,18 +71,11 @@ class _Connection:
     async def _write(self, message: ServerMessage) -> None:
         if isinstance(message, Ready):
             self._wire_rate = message.wire_rate
-        await self._send(self._websocket.send_text(json.encode_server(message, self._wire_rate)))
-
-    async def _send(self, sending: Awaitable[None]) -> None:
-        try:
-            await sending
-        except (WebSocketDisconnect, RuntimeError):
-            # uvicorn raises RuntimeError between cutting off a bad frame and reporting the disconnect.
-            raise ClientGone from None
+        await sent(self._websocket.send_text(json.encode_server(message, self._wire_rate)))
 
     async def _fail(self, failure: Failure) -> None:
         # Who does not read will not read this either.
         with contextlib.suppress(ClientGone, TimeoutError):
             async with asyncio.timeout(_FAREWELL_S):
-                await self._send(self._websocket.send_text(json.encode_error(failure)))
-                await self._send(self._websocket.close(failure.code.websocket, failure.code.name))
+                await sent(self._websocket.send_text(json.encode_error(failure)))
+                await sent(self._websocket.close(failure.code.websocket, failure.code.name))

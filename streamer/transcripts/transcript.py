@@ -75,10 +75,11 @@ def by_channel(channels: Sequence[Transcript]) -> Transcript:
 
 def segments_of(results: Iterable[Result], rate: int) -> tuple[Segment, ...]:
     """Return the finals among `results`, times in seconds of audio at `rate` samples per second."""
-    return tuple(_segment(result, rate) for result in results if result.is_final)
+    return tuple(segment_of(result, rate) for result in results if result.is_final)
 
 
-def _segment(result: Result, rate: int) -> Segment:
+def segment_of(result: Result, rate: int) -> Segment:
+    """Return one result, final or not, in seconds of audio at `rate` samples per second."""
     return Segment(
         start_s=result.start_sample / rate,
         end_s=result.end_sample / rate,

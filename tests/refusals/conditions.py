@@ -187,6 +187,15 @@ OPENAI = (
     Rule("a parameter of OpenAI's API that is not served, by its name", "gateway/openai/*", kind="InvalidRequest"),
 )
 
+DEEPGRAM = (
+    Rule("a Deepgram text frame that is malformed, or asks for what there is not", "gateway/deepgram/controls.py"),
+    Rule("a Deepgram file without a header that is too long", "gateway/deepgram/raw.py", kind="MessageTooLarge"),
+    Rule("a Deepgram file without a header that is empty", "gateway/deepgram/raw.py"),
+    Rule("a Deepgram request where nothing is recognised", "gateway/deepgram/request.py", kind="UnknownBundle"),
+    Rule("a Deepgram request with another body than audio", "gateway/deepgram/prerecorded.py"),
+    Rule("a parameter of Deepgram's API that is not served, by its name", "gateway/deepgram/*"),
+)
+
 RULES = (
     *AT_START,
     *ACCESS,
@@ -202,4 +211,5 @@ RULES = (
     *SHARED,
     *COMMANDS,
     *OPENAI,
+    *DEEPGRAM,
 )

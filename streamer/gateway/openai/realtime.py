@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from streamer.audio.pcm import bytes_per_sample
 from streamer.errors import SlowReader, StreamerError, StreamTimeout
@@ -18,6 +18,7 @@ from streamer.gateway.openai.realtime_events import Event, error_event, event_te
 from streamer.gateway.openai.realtime_session import Session
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
+from streamer.gateway.sockets import sent, told
 from streamer.session.messages import Audio, ClientMessage, Config, Done, Finalize, ServerMessage
 from streamer.wire.failure import Failure
 
@@ -58,7 +59,7 @@ class _Connection:
         try:
             offered = self._websocket.scope["subprotocols"]
             # A browser cannot read the status of a refused upgrade: accept first, then say what is wrong.
-            await self._sent(self._websocket.accept(_SUBPROTOCOL if _SUBPROTOCOL in offered else None))
+            await sent(self._websocket.accept(_SUBPROTOCOL if _SUBPROTOCOL in offered else None))
             caller = self._services.access.of_websocket(self._websocket)
             beta = "realtime=v1" in self._websocket.headers.get("openai-beta", "") or _BETA_SUBPROTOCOL in offered
             session = Session(self._services, self._websocket.query_params, beta)
@@ -78,13 +79,8 @@ class _Connection:
 
     async def say(self, events: Iterable[Event]) -> None:
         """Send events; raises `SlowReader` when one is not taken, and `ClientGone`."""
-        limit_s = self._services.write_timeout_s
         for event in events:
-            try:
-                async with asyncio.timeout(limit_s):
-                    await self._sent(self._websocket.send_text(event_text(event)))
-            except TimeoutError:
-                raise SlowReader(f"an event was not taken within {limit_s:g} s") from None
+            await told(self._websocket, event_text(event), self._services.write_timeout_s)
 
     async def next_messages(self, session: Session, timeout_s: float) -> Sequence[ClientMessage] | None:
         """Answer the next event; returns what it is for the stream, None if none came in time."""
@@ -114,20 +110,13 @@ class _Connection:
             await self.say(session.turns.failed(error))
             raise
 
-    async def _sent(self, sending: Awaitable[None]) -> None:
-        try:
-            await sending
-        except (WebSocketDisconnect, RuntimeError):
-            # uvicorn raises RuntimeError between cutting off a bad frame and reporting the disconnect.
-            raise ClientGone from None
-
     async def _fail(self, error: Exception) -> None:
         code = Failure.of(error).code
         # Who does not read will not read this either.
         with contextlib.suppress(ClientGone, SlowReader, TimeoutError):
             async with asyncio.timeout(_FAREWELL_S):
                 await self.say([error_event(error)])
-                await self._sent(self._websocket.close(code.websocket, code.name))
+                await sent(self._websocket.close(code.websocket, code.name))
 
 
 class _Carrier:

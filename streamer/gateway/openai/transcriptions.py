@@ -19,14 +19,22 @@ from streamer.gateway.openai.errors import BadParameter, describe, error_respons
 from streamer.gateway.openai.form import read_form
 from streamer.gateway.openai.growing import GrowingText
 from streamer.gateway.openai.request import TranscriptionRequest, read_request
-from streamer.gateway.recognition import ENCODING, NoSuchChannel, Opened, Recognition, Upload, opened, unless_gone
+from streamer.gateway.recognition import (
+    ENCODING,
+    NoSuchChannel,
+    Opened,
+    Recognition,
+    Upload,
+    opened,
+    transcript_of,
+    unless_gone,
+)
 from streamer.gateway.relay import ClientGone
 from streamer.gateway.services import Services
 from streamer.gateway.uploads import Uploads
 from streamer.host.callers import Caller
 from streamer.host.reading import read_ahead
-from streamer.session.messages import Audio, Config, Done, Ready, Result, ServerMessage
-from streamer.transcripts.transcript import Transcript, segments_of
+from streamer.session.messages import Audio, Config, Ready, Result, ServerMessage
 
 if TYPE_CHECKING:
     from streamer.config import SessionSection
@@ -86,7 +94,12 @@ class _Transcriptions:
         recognition = Recognition(stream, _config(wanted, rate), sound, services.write_timeout_s)
         if wanted.stream:
             return await _event_stream(request, recognition)
-        return await _whole(request, recognition, wanted, rate, form.file_name)
+        model = models.key_of(wanted.model)
+        try:
+            transcript = await unless_gone(request, transcript_of(recognition, form.file_name, model, rate))
+        finally:
+            await recognition.close()
+        return answer(transcript, wanted)
 
 
 def _decoded(upload: Upload, limits: UploadLimits, session: SessionSection) -> Generator[Opened | Audio, None, None]:
@@ -108,24 +121,6 @@ def _config(request: TranscriptionRequest, sample_rate: int) -> Config:
         interim_results=request.stream,
         decoding=request.decoding,
     )
-
-
-async def _whole(
-    request: Request, recognition: Recognition, wanted: TranscriptionRequest, rate: int, name: str
-) -> Response:
-    """Wait for the last word."""
-    try:
-        messages = await unless_gone(request, _collect(recognition))
-    finally:
-        await recognition.close()
-    results = [message for message in messages if isinstance(message, Result)]
-    samples = next(message.audio_samples for message in messages if isinstance(message, Done))
-    transcript = Transcript(name, samples / rate, models.key_of(wanted.model), segments_of(results, rate))
-    return answer(transcript, wanted)
-
-
-async def _collect(recognition: Recognition) -> list[ServerMessage]:
-    return [message async for message in recognition]
 
 
 async def _event_stream(request: Request, recognition: Recognition) -> Response:

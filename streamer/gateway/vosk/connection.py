@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 
 import structlog
 from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
-from streamer.errors import InvalidRequest, SlowReader, StreamerError
+from streamer.errors import InvalidRequest, StreamerError
 from streamer.gateway.frames import pcm_frames
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
+from streamer.gateway.sockets import sent, told
 from streamer.gateway.vosk.replies import Replies
 from streamer.gateway.vosk.requests import Change, Eof, Settings, read_text
 from streamer.host import Stream
@@ -54,13 +55,13 @@ class _Connection:
     async def serve(self) -> None:
         services = self._services
         try:
-            await self._send(self._websocket.accept())
+            await sent(self._websocket.accept())
             stream = services.host.connect(services.access.of_websocket(self._websocket))
             # Without audio the stream never begins; with it, eof is answered once all is said.
             with contextlib.suppress(_NoAudio):
                 await relay(stream, self._incoming(stream), self._take, services.write_timeout_s)
             await self._reply(self._replies.result())
-            await self._send(self._websocket.close(1000))
+            await sent(self._websocket.close(1000))
         except ClientGone:
             return
         except StreamerError as error:
@@ -117,24 +118,12 @@ class _Connection:
             self._finalized.set()
 
     async def _reply(self, text: str) -> None:
-        timeout_s = self._services.write_timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._send(self._websocket.send_text(text))
-        except TimeoutError:
-            raise SlowReader(f"a result was not taken within {timeout_s:g} s") from None
-
-    async def _send(self, sending: Awaitable[None]) -> None:
-        try:
-            await sending
-        except (WebSocketDisconnect, RuntimeError):
-            # As for streams in our own protocol: the connection is closing already.
-            raise ClientGone from None
+        await told(self._websocket, text, self._services.write_timeout_s)
 
     async def _fail(self, failure: Failure) -> None:
         """Say what is wrong in the place of a reply. The protocol knows no errors, but people read replies."""
         with contextlib.suppress(ClientGone, TimeoutError):
             async with asyncio.timeout(_FAREWELL_S):
-                told = json.dumps({"error": failure.message, "code": failure.code.name})
-                await self._send(self._websocket.send_text(told))
-                await self._send(self._websocket.close(failure.code.websocket, failure.code.name))
+                text = json.dumps({"error": failure.message, "code": failure.code.name})
+                await sent(self._websocket.send_text(text))
+                await sent(self._websocket.close(failure.code.websocket, failure.code.name))
