@@ -26,6 +26,7 @@ class Mixing:
     two_noises: float = 0.25
     room: float = 0.35
     other_speed: float = 0.4
+    altered_noise: float = 0.0
     narrow_band: float = 0.15
     snr_db: tuple[float, float] = (-5.0, 30.0)
 
@@ -87,6 +88,8 @@ class Mixer:
         if rng.random() > self._mixing.real_noise:
             return noises.draw(rng, self._samples)
         clip, _ = self._pool.load(self._pool.noise[rng.integers(len(self._pool.noise))])
+        if rng.random() < self._mixing.altered_noise:
+            clip = _altered(clip, rng)
         return looped(clip, self._samples, int(rng.integers(len(clip))))
 
 
@@ -123,6 +126,14 @@ def _at_speed(samples: np.ndarray, speech: np.ndarray, speed: float) -> tuple[np
     at = np.minimum(np.arange(rows * HOP) * speed, len(samples) - 1)
     played = np.interp(at, np.arange(len(samples)), samples).astype(np.float32)
     return played, speech[np.minimum((np.arange(rows) * speed).astype(int), len(speech) - 1)]
+
+
+def _altered(noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Make another noise of the same kind: played at 0.6 to 1.6 times the speed, and brighter or darker."""
+    length = int(len(noise) / rng.uniform(0.6, 1.6))
+    played = np.interp(np.linspace(0, len(noise) - 1, length), np.arange(len(noise)), noise)
+    hz = np.maximum(np.arange(length // 2 + 1) * RATE / length, 50.0)
+    return np.fft.irfft(np.fft.rfft(played) * hz ** rng.uniform(-0.5, 0.5), length).astype(np.float32)
 
 
 def _band(samples: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:

@@ -13,13 +13,15 @@ from torch.nn import functional
 
 from models.common.training import Schedule, Settings, Trainer
 from models.vad.config import DELAY_FRAMES, Config
-from models.vad.mixtures import RATE, Mixer, frames_of
+from models.vad.mixtures import RATE, Mixer, Mixing, frames_of
 from models.vad.model import Detector
 from models.vad.pool import Pool, write_pool
 
 Batch = tuple[Tensor, Tensor]
 """PCM f32[B, n] and labels f32[B, T]."""
 _TUNE_MIXES, _TUNE_SEED = 60, 1
+# For a run that goes on from trained weights: more noise alone, and of more kinds.
+HARDER = Mixing(noise_alone=0.45, real_noise=0.75, altered_noise=0.7)
 
 
 def main() -> None:
@@ -28,14 +30,18 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    pool = arguments.out / "pool"
+    pool = arguments.pool or arguments.out / "pool"
     if not (pool / "clips.json").exists():
         write_pool(arguments.data, pool)
     config = Config()
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, warmup_updates=300)
     settings = Settings(schedule, arguments.out, weight_decay=1e-3, evaluate_every_s=600)
-    trainer = Trainer(Detector(config), settings, plain(config))
-    batches = draw_batches(Pool(pool, "train"), arguments.batch, trainer.progress.updates + arguments.seed)
+    model = Detector(config)
+    if arguments.init:
+        model.load_state_dict(torch.load(arguments.init, weights_only=True, map_location="cpu")["average"])
+    trainer = Trainer(model, settings, plain(config))
+    mixing = HARDER if arguments.init else Mixing()
+    batches = draw_batches(Pool(pool, "train"), arguments.batch, trainer.progress.updates + arguments.seed, mixing)
     unseen = tuning_set(Pool(pool, "tune"), _TUNE_MIXES)
     trainer.run(batches, partial(loss, trainer.model), partial(evaluate, Detector(config), unseen))
 
@@ -45,9 +51,9 @@ def plain(config: Config) -> dict:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
 
 
-def draw_batches(pool: Pool, size: int, seed: int) -> Iterator[Batch]:
+def draw_batches(pool: Pool, size: int, seed: int, mixing: Mixing) -> Iterator[Batch]:
     """Yield batches of mixes for ever."""
-    mixer = Mixer(pool, np.random.default_rng(seed))
+    mixer = Mixer(pool, np.random.default_rng(seed), mixing)
     while True:
         yield collate([mixer.draw() for _ in range(size)])
 
@@ -99,6 +105,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--budget-minutes", type=float, default=60.0, help="training time over all restarts")
     parser.add_argument("--batch", type=int, default=16, help="mixes of 8 s in a batch")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--pool", type=Path, help="folder of the decoded clips, if not below --out")
+    parser.add_argument("--init", type=Path, help="checkpoint to go on from, with more noise alone")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
