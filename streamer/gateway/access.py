@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,8 +34,8 @@ log = structlog.get_logger()
 class Access:
     """Tells callers by their credentials. Without keys in the settings everybody is let in, and nobody is known.
 
-    `clock` gives seconds since 1970, `quotas` counts requests. Raises `InvalidRequest` for settings that contradict
-    each other and for a file of keys that cannot be read.
+    `clock` gives seconds since 1970, `quotas` counts requests, `on_refused` is told of who is sent away. Raises
+    `InvalidRequest` for settings that contradict each other and for a file of keys that cannot be read.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Access:
         settings: AccessSection | None = None,
         clock: Callable[[], float] = time.time,
         quotas: Quotas | None = None,
+        on_refused: Callable[[StreamerError], None] | None = None,
     ) -> None:
         self._settings = settings or AccessSection()
         self._clock = clock
         self._quotas = quotas or Quotas()
+        self._on_refused = on_refused or (lambda error: None)
         self._keys = self._read_keys()
         secret = self._settings.ticket_secret
         signer = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
@@ -80,7 +83,8 @@ class Access:
         if self.is_open:
             return self.stranger(address)
         try:
-            return self._known(credential)
+            with self._counted():
+                return self._known(credential)
         except StreamerError as error:
             log.info("access refused", address=address, reason=str(error))
             raise
@@ -97,7 +101,8 @@ class Access:
         """
         self.check_origin(request)
         caller = self.caller(http_credential(request), address_of(request))
-        self._quotas.count_request(caller)
+        with self._counted():
+            self._quotas.count_request(caller)
         return caller
 
     def of_websocket(self, connection: HTTPConnection) -> Caller:
@@ -131,7 +136,16 @@ class Access:
         # An origin is a scheme, `://` and what browsers write into `Host` too (RFC 6454, 6.2).
         site = origin.partition("://")[2].lower()
         if not site or site != connection.headers.get("host", "").lower():
-            raise PermissionDenied(f"pages of {origin!r:.100} may not use this server")
+            with self._counted():
+                raise PermissionDenied(f"pages of {origin!r:.100} may not use this server")
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except StreamerError as error:
+            self._on_refused(error)
+            raise
 
     def _known(self, credential: str | None) -> Caller:
         if credential is None:

@@ -72,7 +72,7 @@ class Gateway:
         self._host = host
         self._settings = settings
         self._readiness = Readiness(host)
-        self._access = Access(settings.access)
+        self._access = Access(settings.access, on_refused=host.count_refusal)
         check_exposure(settings, self._access)
         self._certificates = Certificates(settings.tls) if settings.tls else None
         self._follower: asyncio.Task[None] | None = None

@@ -26,7 +26,7 @@ from streamer.errors import (
 )
 from streamer.host.callers import ANONYMOUS, Caller
 from streamer.host.catalogue import Catalogue, Model, ModelInfo
-from streamer.host.metrics import HostMetrics
+from streamer.host.metrics import HostMetrics, StreamMeasures
 from streamer.host.outbox import Outbox
 from streamer.host.quotas import AudioMeter, Quotas
 from streamer.host.resuming import ResumeDesk
@@ -144,11 +144,11 @@ class Host:
 
     def connect(self, caller: Caller = ANONYMOUS) -> Stream:
         """Begin a stream of `caller` in state OPENING; raises `Draining`, `Overloaded` or `QuotaExceeded`."""
-        if self._draining:
-            raise Draining(_DRAINING)
-        if len(self._opening) >= self._settings.access.max_opening:
-            raise Overloaded(f"{len(self._opening)} connections have sent no config yet, try again later")
-        self._quotas.open_stream(caller)
+        try:
+            self._let_in(caller)
+        except StreamerError as error:
+            self.count_refusal(error)
+            raise
         session = Session(secrets.token_hex(8), self._session_settings)
         limits = self._settings.session
         stream = Stream(
@@ -157,7 +157,7 @@ class Host:
             self._clock,
             admit=self._admit,
             on_end=self._stream_ended,
-            on_lag=lambda mode, lag_s: self._metrics.lag.labels(mode).observe(lag_s),
+            measures=StreamMeasures(self._metrics),
             room_ms=limits.max_ahead_ms + _LIVE_SLACK_MS,
             trace=self._tracing.begin(session.session_id, caller.name),
         )
@@ -165,7 +165,12 @@ class Host:
         self._opening.add(stream)
         self._empty.clear()
         self._metrics.open_streams.set(len(self._streams))
+        self._metrics.opened(caller.name)
         return stream
+
+    def count_refusal(self, error: StreamerError) -> None:
+        """Count who was sent away with `error` before there was a stream."""
+        self._metrics.refused(error)
 
     async def drain(self, deadline_s: float) -> None:
         """Take no new streams, warn the open ones, wait for them, end the rest as `Draining` at the deadline.
@@ -186,6 +191,13 @@ class Host:
             await asyncio.wait_for(self.until_empty(), deadline_s)
         except TimeoutError:
             await self._close_all(Draining("server shut down before the stream ended"))
+
+    def _let_in(self, caller: Caller) -> None:
+        if self._draining:
+            raise Draining(_DRAINING)
+        if len(self._opening) >= self._settings.access.max_opening:
+            raise Overloaded(f"{len(self._opening)} connections have sent no config yet, try again later")
+        self._quotas.open_stream(caller)
 
     def _admit(self, stream: Stream, config: Config, now: float) -> None:
         """Choose a worker, take its leases and let it open the session; raises `StreamerError` and then holds none."""
@@ -247,7 +259,8 @@ class Host:
         caller = self._streams.pop(stream)
         self._opening.discard(stream)
         self._quotas.close_stream(caller)
-        self._meter.end(stream, caller, stream.session.heard_s)
+        self._count_audio(stream, caller, self._meter.end)
+        self._metrics.closed(caller.name)
         log.info("stream ended", session=stream.session.session_id, key=caller.name, outcome=outcome)
         self._metrics.open_streams.set(len(self._streams))
         self._metrics.streams.labels(outcome).inc()
@@ -283,9 +296,14 @@ class Host:
             self.rollout.remove_retired()
             now = self._clock()
             for stream, caller in tuple(self._streams.items()):
-                self._meter.count(stream, caller, stream.session.heard_s)
+                self._count_audio(stream, caller, self._meter.count)
                 if stream.worker is None and now - stream.connected_at > limit_s:
                     stream.fail(StreamTimeout(f"no config within {limit_s:g} s"))
+
+    def _count_audio(self, stream: Stream, caller: Caller, count: Callable[[Stream, Caller, float], float]) -> None:
+        seconds, config = count(stream, caller, stream.session.heard_s), stream.session.config
+        if seconds and config is not None:
+            self._metrics.heard(caller.name, config.mode, seconds)
 
     async def _close_all(self, error: StreamerError) -> None:
         for stream in tuple(self._streams):

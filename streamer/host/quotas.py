@@ -106,17 +106,20 @@ class AudioMeter:
         self._quotas = quotas
         self._counted_s: dict[Hashable, float] = {}
 
-    def count(self, stream: Hashable, caller: Caller, heard_s: float) -> None:
-        """Count what `stream` has heard since it was counted last; `heard_s` is all that it has heard."""
-        counted_s = self._counted_s.get(stream, 0.0)
-        if heard_s > counted_s:
-            self._quotas.count_audio(caller, heard_s - counted_s)
-            self._counted_s[stream] = heard_s
+    def count(self, stream: Hashable, caller: Caller, heard_s: float) -> float:
+        """Count what `stream` has heard since it was counted last, and return it; `heard_s` is all it has heard."""
+        new_s = heard_s - self._counted_s.get(stream, 0.0)
+        if new_s <= 0:
+            return 0.0
+        self._quotas.count_audio(caller, new_s)
+        self._counted_s[stream] = heard_s
+        return new_s
 
-    def end(self, stream: Hashable, caller: Caller, heard_s: float) -> None:
-        """Count what an ended stream has heard, and forget it."""
-        self.count(stream, caller, heard_s)
+    def end(self, stream: Hashable, caller: Caller, heard_s: float) -> float:
+        """Count what an ended stream has heard, and forget it; returns like `count`."""
+        new_s = self.count(stream, caller, heard_s)
         self._counted_s.pop(stream, None)
+        return new_s
 
 
 def _check(bucket: TokenBucket, amount: float, per_minute: float | None, unit: str, now: float) -> None:

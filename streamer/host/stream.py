@@ -22,6 +22,7 @@ from streamer.work import Lease, Priority, Result, Row, Step
 
 if TYPE_CHECKING:
     from streamer.engine.worker import Worker
+    from streamer.host.metrics import StreamMeasures
     from streamer.host.resuming import Keeper
     from streamer.host.snapshots import SnapshotStore
     from streamer.tasks.base import Task
@@ -41,8 +42,8 @@ class Stream:
     """A handle for one transport connection. Its methods belong to the event loop that called `Host.connect`.
 
     Until the stream is admitted its session lives on the event loop; from then on only its worker's thread touches it.
-    `admit` takes a config, and either attaches the stream to a worker and posts `begin` to it, or raises. `on_lag` gets
-    the mode and the lag of every step, on the worker's thread.
+    `admit` takes a config, and either attaches the stream to a worker and posts `begin` to it, or raises. `measures` is
+    told of every step and every question for final words, on the worker's thread.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Stream:
         clock: Callable[[], float],
         admit: Callable[[Stream, Config, float], None],
         on_end: Callable[[Stream, StreamerError | None], None],
-        on_lag: Callable[[str, float], None],
+        measures: StreamMeasures,
         room_ms: float,
         trace: StreamTrace,
     ) -> None:
@@ -61,7 +62,7 @@ class Stream:
         self._clock = clock
         self._admit = admit
         self._on_end = on_end
-        self._on_lag = on_lag
+        self._measures = measures
         self._room_ms = room_ms
         self._trace = trace
         self._loop = asyncio.get_running_loop()
@@ -242,6 +243,7 @@ class Stream:
         with self._faults():
             if not self._ended and not self._aborted:
                 self.session.receive(message, now)
+                self._measures.received(message, now)
                 self._advance()
         self._handled += 1
 
@@ -296,7 +298,7 @@ class Stream:
             if self._keeper is not None:
                 self._keeper.after_step(self.session, self._worker, leases, self._clock())
             assert self.session.config is not None
-            self._on_lag(self.session.config.mode, self.session.lag_s)
+            self._measures.step(self.session.config.mode, self.session.lag_s)
             self._advance()
             self._steps_done += 1
 
@@ -347,6 +349,8 @@ class Stream:
     def _put_messages(self, now: float) -> None:
         for message in self.session.take_messages():
             self._trace.said(message)
+            if self.session.config is not None:
+                self._measures.said(message, self.session.config.mode, now)
             self.outbox.put(message, now)
 
     @contextmanager

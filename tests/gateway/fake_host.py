@@ -173,6 +173,10 @@ class FakeHost:
         self.callers: list[Caller] = []
         self.connected = asyncio.Event()
         self.drained_with: float | None = None
+        self.refusals: list[StreamerError] = []
+
+    def count_refusal(self, error: StreamerError) -> None:
+        self.refusals.append(error)
 
     def connect(self, caller: Caller = ANONYMOUS) -> FakeStream:
         if self.draining:

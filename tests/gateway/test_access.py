@@ -67,6 +67,23 @@ def test_refusals_do_not_tell_what_exists(credential: str | None, message: str) 
     assert refusal(Access(access_settings()), credential) == (Unauthenticated, message)
 
 
+def test_who_is_sent_away_is_counted() -> None:
+    """A wrong key, a page of another site and a request too many: each once; who comes in is not told of."""
+    told: list[StreamerError] = []
+    access = Access(access_settings(), quotas=Quotas(Clock(0.0)), on_refused=told.append)
+    access.caller(ADA)
+    assert told == []
+    for shown in (None, "streamer_nobody"):
+        refusal(access, shown)
+    with pytest.raises(PermissionDenied):
+        access.of_websocket(request({**bearer(ADA), "origin": "https://elsewhere.example"}))
+    for _ in range(2):
+        access.of_request(request(bearer(BOB)))
+    with pytest.raises(QuotaExceeded):
+        access.of_request(request(bearer(BOB)))
+    assert [type(error) for error in told] == [Unauthenticated, Unauthenticated, PermissionDenied, QuotaExceeded]
+
+
 def test_a_key_expires_at_its_time() -> None:
     """Times without an offset are in UTC; the key is good until then."""
     clock = Clock(981158399.0)

@@ -11,15 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from streamer.bundle.loader import load_bundle
 from streamer.config import SessionSection, Settings
 from streamer.engine.engine import Engine
 from streamer.engine.settings import EngineSettings
-from streamer.errors import BundleError, Draining, ModelFault, Overloaded, StreamTimeout
+from streamer.errors import BundleError, Draining, ModelFault, Overloaded, QuotaExceeded, StreamTimeout
 from streamer.host import Host, ModelInfo, Stream
-from streamer.session.messages import Audio, Config, Done, End, KeepAlive, Ready, ServerMessage, Warning
+from streamer.host.callers import Caller
+from streamer.host.metrics import HostMetrics
+from streamer.session.messages import (
+    Audio,
+    Cancel,
+    Config,
+    Done,
+    End,
+    Finalize,
+    Finalized,
+    KeepAlive,
+    Ready,
+    ServerMessage,
+    Warning,
+)
 from streamer.session.session import Session
 from tests.gateway.serving import with_loop
 from tests.toys import edit_manifest, write_counter_asr
@@ -48,6 +62,10 @@ async def hosting(folder: Path, clock: Clock | None = None, **session: Any) -> A
         yield host
     finally:
         await host.stop()
+
+
+def metrics(host: Host) -> list[str]:
+    return host.metrics_text().decode().splitlines()
 
 
 async def opened(host: Host) -> Stream:
@@ -233,6 +251,63 @@ async def test_lag_and_outcomes_are_measured(tmp_path: Path) -> None:
     assert 'streamer_lag_seconds_count{mode="live"} 6.0' in lines
     assert 'streamer_streams_total{outcome="ok"} 1.0' in lines
     assert 'streamer_streams_total{outcome="gone"} 1.0' in lines
+
+
+@with_loop
+async def test_an_operator_sees_audio_keys_and_final_words(tmp_path: Path) -> None:
+    """Seconds of audio by mode and by key, open streams by key, and the wait for the last words, once per question."""
+    async with hosting(tmp_path) as host:
+        stream = host.connect(Caller("ada"))
+        await stream.send(CONFIG)
+        await stream.send(Audio(bytes(2 * 1600)))
+        await stream.send(Finalize("one"))
+        while not isinstance(await stream.receive(), Finalized):
+            pass
+        assert 'streamer_key_open_streams{key="ada"} 1.0' in metrics(host)
+        await stream.send(End())
+        await rest(stream)
+        nobody = host.connect()
+        await nobody.send(dataclasses.replace(CONFIG, mode="file"))
+        await nobody.send(Finalize("two"))
+        await nobody.send(Cancel())
+        await rest(nobody)
+        await host.until_empty()
+        lines = metrics(host)
+    assert 'streamer_audio_seconds_total{mode="live"} 0.1' in lines
+    assert 'streamer_key_audio_seconds_total{key="ada"} 0.1' in lines
+    assert 'streamer_key_open_streams{key="ada"} 0.0' in lines
+    assert 'streamer_finalisation_seconds_count{mode="live"} 2.0' in lines
+    # Streams without a key have no series of their own.
+    assert not [line for line in lines if 'key=""' in line]
+
+
+@with_loop
+async def test_those_who_are_sent_away_are_counted(tmp_path: Path) -> None:
+    """A limit of a key and a drain refuse before there is a stream; each is counted by its name."""
+    async with hosting(tmp_path) as host:
+        ada = Caller("ada", max_streams=1)
+        host.connect(ada)
+        for _ in range(2):
+            with pytest.raises(QuotaExceeded):
+                host.connect(ada)
+        await host.drain(30.0)
+        with pytest.raises(Draining):
+            host.connect(ada)
+        lines = metrics(host)
+    assert 'streamer_refusals_total{refusal="quota_exceeded"} 2.0' in lines
+    assert 'streamer_refusals_total{refusal="draining"} 1.0' in lines
+
+
+def test_names_of_keys_are_bounded() -> None:
+    """Keys that come and go leave at most 256 series of each kind, and one for all the others."""
+    registry = CollectorRegistry()
+    measured = HostMetrics(registry)
+    for number in range(300):
+        measured.opened(f"key{number}")
+    measured.closed("key299")
+    series = [line for line in generate_latest(registry).decode().splitlines() if "open_streams{" in line]
+    assert len(series) == 257
+    assert series[-1] == 'streamer_key_open_streams{key="(other)"} 43.0'
 
 
 @with_loop
