@@ -11,7 +11,7 @@ import soxr
 from streamer.client import connect
 from streamer.session.messages import Config
 from tests.audio.compressed import container, opus
-from tests.e2e.recognised import RATE, SAMPLES, batch_texts, serving_recogniser
+from tests.e2e.recognised import RATE, SAMPLES, serving_recogniser, texts_of
 from tests.e2e.test_encodings import send_pieces
 from tests.e2e.test_streams import rest_of, text_of
 from tests.gateway.serving import with_loop
@@ -32,7 +32,7 @@ async def test_flac_and_opus_say_what_their_files_say(tmp_path, transport):
     wide = soxr.resample(soundfile.read(SAMPLES[0], dtype="float32")[0], RATE, 48000)
     packed = tmp_path / "packed.opus"
     packed.write_bytes(opus(wide))
-    expected = await batch_texts(*SAMPLES, packed)
+    expected = await texts_of(*SAMPLES, packed)
     async with serving_recogniser() as (_, addresses):
         address = getattr(addresses, transport)
         flac = Config("flac", RATE, 1, mode="file")
@@ -50,7 +50,7 @@ async def test_containers_hold_the_same_words(tmp_path):
     wide = soxr.resample(soundfile.read(path, dtype="float32")[0], RATE, 48000)
     (tmp_path / "a.webm").write_bytes(container("webm", "libopus", wide, 48000))
     (tmp_path / "b.m4a").write_bytes(container("mp4", "aac", wide, 48000))
-    texts = await batch_texts(path, tmp_path / "a.webm", tmp_path / "b.m4a")
+    texts = await texts_of(path, tmp_path / "a.webm", tmp_path / "b.m4a")
     words = set(texts[path.stem].split())
     for name in ("a", "b"):
         common = words & set(texts[name].split())
