@@ -181,7 +181,7 @@ async def test_text_that_is_no_control_is_told() -> None:
 
 
 @with_loop
-async def test_refusals_come_instead_of_the_upgrade() -> None:
+async def test_refusals_come_instead_of_the_upgrade(caplog: pytest.LogCaptureFixture) -> None:
     """Before any audio, named, in the shape and the headers that Deepgram's clients look at; no stream is begun."""
     host = ListeningHost()
     message = "diarize: is not supported, no model here does that"
@@ -192,6 +192,7 @@ async def test_refusals_come_instead_of_the_upgrade() -> None:
     assert (status, body["err_code"]) == (404, "Not Found")
     assert body["err_msg"] == "unknown model 'növa\\n', expected one of echo"
     assert host.streams == []
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
