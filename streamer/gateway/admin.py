@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from streamer.config import Settings
 from streamer.errors import InvalidRequest, StreamerError
 from streamer.gateway.access import Access
-from streamer.gateway.refusals import refuse
+from streamer.gateway.refusals import gone, refuse
 from streamer.gateway.services import Services
 
 
@@ -63,4 +63,4 @@ def create_admin_app(services: Services, commands: Sequence[BaseRoute] = ()) -> 
         Route("/v1/keys/reload", reload_keys, methods=["POST"]),
         *commands,
     ]
-    return Starlette(routes=routes, exception_handlers={StreamerError: refuse})
+    return Starlette(routes=routes, exception_handlers={StreamerError: refuse, ClientDisconnect: gone})

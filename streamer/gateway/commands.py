@@ -39,7 +39,7 @@ async def _model_of(request: Request) -> str:
     """Return the name in the body; raises `InvalidRequest`."""
     try:
         values = json.loads(await read_command(request))
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or set(values) != {"model"} or not isinstance(values["model"], str):
         raise InvalidRequest('expected {"model": "NAME"} or {"model": "NAME@VERSION"}, got another body')

@@ -5,23 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 
-import h11
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
 
+from streamer.gateway.connections import MAX_MESSAGE_BYTES, HttpProtocol, WebSocketProtocol
 from streamer.gateway.tls import Certificates
 
-# Above the frame limit of a session, which answers with a clear error; what exceeds this too is cut off with 1009.
-MAX_MESSAGE_BYTES = 1 << 20
-# Protocols that promise more, by path: Realtime clients may send 15 MiB of audio at once, in base64.
-LARGER_MESSAGES = {"/v1/realtime": 21 << 20}
-# How long the head of a request may take; those who just connect and wait are sent away after it too.
-REQUEST_HEAD_S = 15.0
-# How long a connection may go on after its stream has ended, for the last words to be taken.
-LINGER_S = 5.0
 _BACKLOG = 1024
 # The kernel closes a connection whose peer has taken nothing for so long, even if it still answers (tcp(7)).
 _PEER_TIMEOUT_MS = 30_000
@@ -70,71 +59,11 @@ class HttpServer:
             await asyncio.wait(running, timeout=timeout_s)
 
 
-class _HttpProtocol(H11Protocol):
-    """Gives a request's head a limited time to arrive; uvicorn waits for ever."""
-
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        self._expect_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_head()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._is_between_requests and self._head_timer is None:
-            self._expect_head()
-        super().data_received(data)
-
-    def handle_events(self) -> None:
-        super().handle_events()
-        if not self._is_between_requests:
-            self._forget_head()
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        self._forget_head()
-        super().handle_websocket_upgrade(event)
-
-    @property
-    def _is_between_requests(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
-
-    def _expect_head(self) -> None:
-        self._head_timer = self.loop.call_later(REQUEST_HEAD_S, self.transport.abort)
-
-    def _forget_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-
-class _WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Limits messages by the path that they are for.
-
-    This implementation reads on only when the app has taken what came: back-pressure reaches the client.
-    """
-
-    def handle_connect(self, event: Request) -> None:
-        limit = LARGER_MESSAGES.get(event.path.partition("?")[0], MAX_MESSAGE_BYTES)
-        # websockets 16 gave it another name.
-        setattr(self.conn, "max_size" if hasattr(self.conn, "max_size") else "max_message_size", limit)
-        super().handle_connect(event)
-
-    async def run_asgi(self) -> None:
-        try:
-            await super().run_asgi()
-        finally:
-            # Closing waits until what was written is taken, which a client that does not read never does.
-            self.loop.call_later(LINGER_S, self.transport.abort)
-
-
 def _config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_HttpProtocol,
-        ws=_WebSocketProtocol,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         # A paused reader sees no pongs, so pings would cut off streams that wait for room. Sessions time out instead.

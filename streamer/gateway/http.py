@@ -7,14 +7,14 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamer.errors import StreamerError
 from streamer.gateway import deepgram, openai, page, tickets, vosk, websocket
-from streamer.gateway.refusals import refuse
+from streamer.gateway.refusals import gone, refuse
 from streamer.gateway.services import Services
 from streamer.host.tracing import traceparent
 
@@ -27,7 +27,7 @@ def create_app(services: Services) -> Starlette:
     return Starlette(
         routes=[*_own_routes(services), *(route for p in _PROTOCOLS for route in p.routes(services))],
         middleware=[Middleware(_TraceContext), *_middleware(services)],
-        exception_handlers={StreamerError: refuse},
+        exception_handlers={StreamerError: refuse, ClientDisconnect: gone},
     )
 
 

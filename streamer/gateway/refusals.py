@@ -27,3 +27,8 @@ async def refuse(_: Request, error: Exception) -> Response:
     failure = Failure.of(error)
     body = json.encode_error(failure)
     return Response(body, failure.code.http, refusal_headers(failure), "application/json")
+
+
+async def gone(_: Request, __: Exception) -> Response:
+    """End a request whose client went while it was sending: nobody is left to read it, and nothing is wrong here."""
+    return Response(status_code=499)

@@ -95,7 +95,7 @@ _COURSES = _messages(st.one_of(_SANE, _CONFIGS))
 
 
 @st.composite
-def _mutated(draw: st.DrawFn, frame: str | bytes) -> str | bytes:
+def mutated(draw: st.DrawFn, frame: str | bytes) -> str | bytes:
     """The frame with a few bytes changed, cut or doubled."""
     data = bytearray(frame.encode() if isinstance(frame, str) else frame)
     for _ in range(draw(st.integers(1, 4))):
@@ -132,7 +132,7 @@ def websocket_cases(draw: st.DrawFn) -> Case:
     for message in draw(_COURSES):
         sent = dataclasses.replace(message, first_sample=None) if isinstance(message, Audio) else message
         frame = wire_json.encode_client(sent) if _is_json(sent) else b""
-        frames.append(draw(_mutated(frame)) if draw(st.integers(0, 9)) == 0 else frame)
+        frames.append(draw(mutated(frame)) if draw(st.integers(0, 9)) == 0 else frame)
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
         frames.insert(draw(st.integers(0, len(frames))), draw(st.one_of(_JSON, _NOISE, _MAGIC)))
     return Case(tuple(frames), draw(st.booleans()))
@@ -144,7 +144,7 @@ def grpc_cases(draw: st.DrawFn) -> Case:
     frames: list[str | bytes] = []
     for message in draw(_COURSES):
         frame = protobuf.encode_client(message).SerializeToString()
-        frames.append(draw(_mutated(frame)) if draw(st.integers(0, 9)) == 0 else frame)
+        frames.append(draw(mutated(frame)) if draw(st.integers(0, 9)) == 0 else frame)
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
         frames.insert(draw(st.integers(0, len(frames))), draw(_NOISE))
     return Case(tuple(frames), draw(st.booleans()))

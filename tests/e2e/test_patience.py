@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect as connect_websocket
 
-from streamer.gateway import embedded
+from streamer.gateway import connections
 from tests.e2e.serving import Served, serving
 from tests.e2e.test_streams import LIVE, audio, expected_text, text_of, transcribe
 from tests.gateway.serving import with_loop, with_loop_for
@@ -78,7 +78,7 @@ async def test_clients_that_do_not_read_are_let_go_and_cost_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each sends as much as the server takes and reads nothing: all end as slow readers, and memory stays bounded."""
-    monkeypatch.setattr(embedded, "LINGER_S", 0.05)
+    monkeypatch.setattr(connections, "LINGER_S", 0.05)
     limits = {"unread_limit_ms": 300}
     async with serving(tmp_path, "websocket", max_streams=READERS, session=limits) as served:
         gc.collect()
@@ -112,7 +112,7 @@ async def never_read(served: Served, seed: int) -> None:
 @with_loop
 async def test_requests_that_never_end_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who connects and sends half a request is sent away, and does not keep others out."""
-    monkeypatch.setattr(embedded, "REQUEST_HEAD_S", 0.05)
+    monkeypatch.setattr(connections, "REQUEST_HEAD_S", 0.05)
     async with serving(tmp_path, "websocket") as served:
         address = served.addresses.host, served.addresses.http_port
         slow = [await asyncio.open_connection(*address) for _ in range(50)]

@@ -8,7 +8,7 @@ import json
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from streamer.gateway.embedded import MAX_MESSAGE_BYTES
+from streamer.gateway.connections import MAX_MESSAGE_BYTES
 from streamer.session.messages import Audio, End, Warning
 from tests.gateway.fake_host import FakeHost
 from tests.gateway.serving import CONFIG, CONFIG_TEXT, gateway_of, get, serving, until_closed, websocket, with_loop

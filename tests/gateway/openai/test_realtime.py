@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from streamer.errors import ModelFault, Overloaded
-from streamer.gateway.embedded import LARGER_MESSAGES
+from streamer.gateway.connections import LARGER_MESSAGES
 from streamer.gateway.openai.inbox import Inbox
 from streamer.session.messages import Audio, Config, End, Finalize, Result, SpeechEvent, Vad
 from tests.gateway.fake_host import FakeHost
