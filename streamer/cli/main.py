@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from streamer import __version__
 from streamer.cli import bench, bundle, config, demo, keys, listen, serve, transcribe
 from streamer.errors import StreamerError
 
@@ -57,6 +58,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"streamer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _streamer(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(serve.serve)
 app.command()(transcribe.transcribe)
 app.command()(listen.listen)

@@ -133,4 +133,5 @@ def _announce(models: list[str], addresses: Addresses, port_file: Path | None) -
             addresses.admin_port,
         )
     wyoming = f", {addresses.wyoming}" if addresses.wyoming else ""
-    typer.echo(f"streamer is ready: {addresses.grpc} and {addresses.websocket}{wyoming}, serving {', '.join(models)}")
+    where = f"{addresses.grpc}, {addresses.websocket}{wyoming}, page {addresses.page}"
+    typer.echo(f"streamer is ready: {where}, serving {', '.join(models)}")

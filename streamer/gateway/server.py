@@ -57,6 +57,11 @@ class Addresses:
         return f"{'wss' if self.is_secure else 'ws'}://{_bracketed(self.host)}:{self.http_port}"
 
     @property
+    def page(self) -> str:
+        """Address for browsers."""
+        return f"{'https' if self.is_secure else 'http'}://{_bracketed(self.host)}:{self.http_port}/"
+
+    @property
     def wyoming(self) -> str | None:
         """Address of Wyoming clients; None if there is none."""
         return None if self.wyoming_port is None else f"tcp://{_bracketed(self.host)}:{self.wyoming_port}"

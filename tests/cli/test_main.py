@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from streamer import __version__
 from tests.cli.conftest import streamer, write_audio
 
 HEAVY = ("numpy", "onnxruntime", "onnx", "grpc", "pydantic", "soundfile", "soxr", "starlette", "uvicorn", "structlog")
@@ -25,6 +26,12 @@ def test_help_lists_commands() -> None:
     text = streamer("--help").stdout
     assert all(f" {name} " in text for name in ("serve", "transcribe", "bundle", "bench"))
     assert " demo " not in text
+
+
+def test_version() -> None:
+    """It is that of the package that is installed."""
+    result = streamer("--version")
+    assert (result.exit_code, result.stdout) == (0, f"streamer {__version__}\n")
 
 
 @pytest.mark.parametrize("command", ["serve", "transcribe", "bench", "demo", "bundle", "bundle check"])

@@ -50,8 +50,8 @@ def test_ready_line_port_file_and_clean_exit(toys: Path, tmp_path: Path) -> None
         ports = json.loads(ports_file.read_text())
         assert (ports["host"], ports["pid"]) == ("127.0.0.1", process.pid)
         assert line == (
-            f"streamer is ready: grpc://127.0.0.1:{ports['grpc_port']} and ws://127.0.0.1:{ports['http_port']}, "
-            "serving counter-asr@1.0.0\n"
+            f"streamer is ready: grpc://127.0.0.1:{ports['grpc_port']}, ws://127.0.0.1:{ports['http_port']}, "
+            f"page http://127.0.0.1:{ports['http_port']}/, serving counter-asr@1.0.0\n"
         )
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
