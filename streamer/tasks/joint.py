@@ -10,6 +10,7 @@ from streamer.errors import BundleError
 from streamer.tasks.lexicon import WordModel
 from streamer.tasks.ngram import NGramModel
 from streamer.tasks.recogniser import read_calibration
+from streamer.tasks.roles import Roles
 from streamer.tasks.tokens import Vocabulary
 from streamer.tasks.words import Calibration
 
@@ -47,25 +48,22 @@ class Joint:
         """Read the roles, or return None for a bundle without the program; raises `BundleError`."""
         if manifest.task.program != PROGRAM:
             return None
-        step, encoded = _role(manifest, "encoded")
-        graph, entry = _role(manifest, "joint_encoded")
-        others = {role: _role(manifest, role) for role in ("joint_contexts", "log_probs")}
-        if any(found.name != graph.name for found, _ in others.values()) or step.name == graph.name:
+        roles = Roles(manifest, f"program {PROGRAM}")
+        step, encoded = roles.output("encoded", "TYPE_FP32", 2)
+        graph, entry = roles.input("joint_encoded", "TYPE_FP32")
+        contexts_graph, contexts = roles.input("joint_contexts", "TYPE_INT64", 2)
+        scores_graph, scores = roles.output("log_probs", "TYPE_FP32", 2)
+        if {contexts_graph.name, scores_graph.name} != {graph.name} or step.name == graph.name:
             raise BundleError(
                 f"bundle {manifest.name}: expected encoded in one graph and the joiner's roles in another"
-            )
-        size = manifest.task.parameters.get("context_size")
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise BundleError(
-                f"bundle {manifest.name}: parameter context_size: expected an integer from 1, got {size!r}"
             )
         assets = {"words", "ngrams"} & set(manifest.task.assets)
         if len(assets) == 1:
             raise BundleError(f"bundle {manifest.name}: expected the assets words and ngrams, got only {assets.pop()}")
-        names = (encoded, entry, others["joint_contexts"][1], others["log_probs"][1])
-        weights = (_number(manifest, "lm_scale", _LM_SCALE), _number(manifest, "token_bonus", _TOKEN_BONUS))
+        names = (encoded.name, entry.name, contexts.name, scores.name)
+        weights = roles.number("lm_scale", _LM_SCALE), roles.number("token_bonus", _TOKEN_BONUS)
         calibration = read_calibration(manifest, "beam_confidence")
-        return cls(step, graph, *names, size, *weights, bool(assets), calibration)
+        return cls(step, graph, *names, roles.integer("context_size", 1), *weights, bool(assets), calibration)
 
     def bonus_at(self, lm_scale: float) -> float:
         """The bonus of a token: it makes up for the language model, so it grows and vanishes with its weight."""
@@ -89,17 +87,3 @@ def read_language_model(manifest: Manifest, folder: Path, vocabulary: Vocabulary
         got = f"{len(words)} words and {len(ngrams.unigrams)} unigrams"
         raise BundleError(f"bundle {manifest.name}: expected a word for every unigram, got {got}")
     return WordModel(words, ngrams, vocabulary)
-
-
-def _role(manifest: Manifest, role: str) -> tuple[Graph, str]:
-    if role not in manifest.task.roles:
-        raise BundleError(f"bundle {manifest.name}: program {PROGRAM} needs the role {role}")
-    graph, name = manifest.role(role)
-    return manifest.graph(graph), name
-
-
-def _number(manifest: Manifest, name: str, default: float) -> float:
-    value = manifest.task.parameters.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BundleError(f"bundle {manifest.name}: parameter {name}: expected a number, got {value!r}")
-    return float(value)

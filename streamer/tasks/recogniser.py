@@ -10,6 +10,7 @@ import numpy as np
 
 from streamer.bundle.manifest import Audio, Graph, Manifest, Tensor
 from streamer.errors import BundleError, ModelFault
+from streamer.tasks.roles import Roles
 from streamer.tasks.tokens import Vocabulary, read_tokens
 from streamer.tasks.words import Calibration, Timing
 from streamer.work import Array, Tensors
@@ -66,27 +67,27 @@ class Recogniser:
     @classmethod
     def of(cls, manifest: Manifest, folder: Path) -> Recogniser:
         """Read the roles, parameters and tokens of a bundle; raises `BundleError` saying what is missing or wrong."""
-        graph, pcm = _role(manifest, "pcm", "TYPE_FP32")
+        roles = Roles(manifest, "task transcribe")
+        graph, pcm = roles.input("pcm", "TYPE_FP32")
         if graph.audio is None or graph.audio.input != pcm.name:
             raise BundleError(f"bundle {manifest.name}: role pcm: graph {graph.name} has no audio input {pcm.name}")
-        ids_graph, ids = _role(manifest, "token_ids", "TYPE_INT64")
-        logps_graph, logps = _role(manifest, "token_logp", "TYPE_FP32")
+        ids_graph, ids = roles.output("token_ids", "TYPE_INT64")
+        logps_graph, logps = roles.output("token_logp", "TYPE_FP32")
         if {ids_graph.name, logps_graph.name} != {graph.name}:
             raise BundleError(f"bundle {manifest.name}: expected pcm, token_ids and token_logp in one graph")
-        symbols = _parameter(manifest, "symbols_per_frame", 1, default=1)
+        symbols = roles.integer("symbols_per_frame", 1, default=1)
         assert manifest.sample_rate is not None  # the format requires it of a graph with audio
-        timing = Timing(
-            manifest.sample_rate, _parameter(manifest, "frame_samples", 1), _parameter(manifest, "token_delay_samples")
-        )
+        frame_samples, token_delay = roles.integer("frame_samples", 1), roles.integer("token_delay_samples")
+        timing = Timing(manifest.sample_rate, frame_samples, token_delay)
         _check_lengths(manifest.name, graph, graph.audio, ids, timing.frame_samples, symbols)
-        flush_samples = _parameter(manifest, "flush_samples", graph.audio.right_context_samples)
+        flush_samples = roles.integer("flush_samples", graph.audio.right_context_samples)
         if "tokens" not in manifest.task.assets:
             raise BundleError(f"bundle {manifest.name}: task transcribe needs the asset tokens")
         vocabulary = read_tokens(folder / manifest.task.assets["tokens"])
-        blank_id = _parameter(manifest, "blank_id")
+        blank_id = roles.integer("blank_id")
         return cls(
             graph, graph.audio, ids.name, logps.name, blank_id, flush_samples, timing, vocabulary, symbols,
-            _tail_outputs(manifest, graph),
+            _tail_outputs(roles, graph),
             read_calibration(manifest, "confidence"),
         )  # fmt: skip
 
@@ -128,21 +129,6 @@ class Recogniser:
         return np.asarray(outputs[name])
 
 
-def _role(manifest: Manifest, role: str, data_type: str) -> tuple[Graph, Tensor]:
-    if role not in manifest.task.roles:
-        raise BundleError(f"bundle {manifest.name}: task transcribe needs the role {role}")
-    graph_name, name = manifest.role(role)
-    graph = manifest.graph(graph_name)
-    side = graph.inputs if role == "pcm" else graph.outputs
-    tensor = next((tensor for tensor in side if tensor.name == name), None)
-    if tensor is None:
-        raise BundleError(f"bundle {manifest.name}: role {role}: {name} is on the wrong side of graph {graph_name}")
-    if tensor.data_type != data_type or len(tensor.dims) != 1:
-        got = f"{tensor.data_type} {list(tensor.dims)}"
-        raise BundleError(f"bundle {manifest.name}: role {role}: expected {data_type} of one dimension, got {got}")
-    return graph, tensor
-
-
 def read_calibration(manifest: Manifest, prefix: str) -> Calibration | None:
     """Read the parameters `<prefix>_slope` and `<prefix>_bias`, None without both; raises `BundleError`."""
     found = {end: manifest.task.parameters.get(f"{prefix}_{end}") for end in ("slope", "bias")}
@@ -154,24 +140,15 @@ def read_calibration(manifest: Manifest, prefix: str) -> Calibration | None:
     return Calibration(float(found["slope"]), float(found["bias"]))  # type: ignore[arg-type]
 
 
-def _tail_outputs(manifest: Manifest, graph: Graph) -> tuple[str, str] | None:
-    roles = {"tail_token_ids": "TYPE_INT64", "tail_token_logp": "TYPE_FP32"}
-    if not roles.keys() & manifest.task.roles.keys():
+def _tail_outputs(roles: Roles, graph: Graph) -> tuple[str, str] | None:
+    types = {"tail_token_ids": "TYPE_INT64", "tail_token_logp": "TYPE_FP32"}
+    if not types.keys() & roles.manifest.task.roles.keys():
         return None
-    found = [_role(manifest, role, data_type) for role, data_type in roles.items()]
+    found = [roles.output(role, data_type) for role, data_type in types.items()]
     if {owner.name for owner, _ in found} != {graph.name}:
-        raise BundleError(f"bundle {manifest.name}: expected {' and '.join(roles)} in graph {graph.name}")
+        raise BundleError(f"bundle {roles.manifest.name}: expected {' and '.join(types)} in graph {graph.name}")
     ids, logps = (tensor for _, tensor in found)
     return ids.name, logps.name
-
-
-def _parameter(manifest: Manifest, name: str, least: int = 0, default: int | None = None) -> int:
-    value = manifest.task.parameters.get(name, default)
-    if value is None:
-        raise BundleError(f"bundle {manifest.name}: task transcribe needs the parameter {name}")
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BundleError(f"bundle {manifest.name}: parameter {name}: expected an integer from {least}, got {value!r}")
-    return value
 
 
 def _check_lengths(bundle: str, graph: Graph, audio: Audio, ids: Tensor, frame_samples: int, symbols: int) -> None:

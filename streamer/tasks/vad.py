@@ -13,6 +13,7 @@ from streamer.errors import BundleError, ModelFault
 from streamer.tasks.base import Activity, TaskStep
 from streamer.tasks.detection import Vad
 from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.roles import Roles
 from streamer.work import Array, Tensors
 
 # Speech that goes on may be less certain than speech that begins.
@@ -39,24 +40,20 @@ class Detection:
     @classmethod
     def of(cls, manifest: Manifest) -> Detection:
         """Read the roles and parameters of a bundle; raises `BundleError` saying what is missing or wrong."""
-        name = manifest.name
-        for role in ("pcm", "speech"):
-            if role not in manifest.task.roles:
-                raise BundleError(f"bundle {name}: task vad needs the role {role}")
-        graph = manifest.graph(manifest.role("pcm")[0])
-        audio, (owner, speech) = graph.audio, manifest.role("speech")
-        if audio is None or audio.input != manifest.role("pcm")[1]:
-            raise BundleError(f"bundle {name}: role pcm: graph {graph.name} has no audio input of that name")
-        output = next((tensor for tensor in graph.outputs if tensor.name == speech), None)
-        if owner != graph.name or output is None:
-            raise BundleError(f"bundle {name}: expected speech among the outputs of graph {graph.name}")
-        frame, delay = _parameter(manifest, "frame_samples", 1), _parameter(manifest, "speech_delay_samples", 0)
-        expected = audio.hop_samples // frame
-        if output.data_type != "TYPE_FP32" or output.dims != (expected,) or audio.hop_samples % frame or delay % frame:
-            got = f"{output.data_type} {list(output.dims)} for a hop of {audio.hop_samples} and frames of {frame}"
+        name, roles = manifest.name, Roles(manifest, "task vad")
+        graph, pcm = roles.input("pcm", "TYPE_FP32")
+        owner, speech = roles.output("speech", "TYPE_FP32")
+        audio = graph.audio
+        if audio is None or audio.input != pcm.name:
+            raise BundleError(f"bundle {name}: role pcm: graph {graph.name} has no audio input {pcm.name}")
+        if owner.name != graph.name:
+            raise BundleError(f"bundle {name}: expected pcm and speech in one graph")
+        frame, delay = roles.integer("frame_samples", 1), roles.integer("speech_delay_samples")
+        if speech.dims != (audio.hop_samples // frame,) or audio.hop_samples % frame or delay % frame:
+            got = f"{list(speech.dims)} for a hop of {audio.hop_samples} and frames of {frame}"
             raise BundleError(f"bundle {name}: role speech: expected whole frames that cover the hop, got {got}")
         assert manifest.sample_rate is not None  # the format requires it of a graph with audio
-        return cls(graph, audio, speech, manifest.sample_rate, frame, delay)
+        return cls(graph, audio, speech.name, manifest.sample_rate, frame, delay)
 
     def probabilities(self, outputs: Tensors) -> Array:
         """Read a step's probabilities, float32 `[frames]`; raises `ModelFault` for what cannot be."""
@@ -201,11 +198,3 @@ class DetectSpeech:
             self._spans[-1] = (self._spans[-1][0], frame + 1)
         else:
             self._spans.append((frame, frame + 1))
-
-
-def _parameter(manifest: Manifest, name: str, least: int) -> int:
-    value = manifest.task.parameters.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        expected = f"an integer from {least}"
-        raise BundleError(f"bundle {manifest.name}: parameter {name}: expected {expected}, got {value!r}")
-    return value

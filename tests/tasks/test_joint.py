@@ -44,7 +44,15 @@ def language_model(manifest: dict[str, Any], *roles: str) -> None:
         (lambda m: m["task"]["roles"].pop("encoded"), "program beam_search needs the role encoded"),
         (
             lambda m: m["task"]["roles"].update(encoded="joint.encoded"),
+            "role encoded: encoded is on the wrong side of graph joint",
+        ),
+        (
+            lambda m: m["task"]["roles"].update(encoded="joint.log_probs"),
             "expected encoded in one graph and the joiner's roles in another",
+        ),
+        (
+            lambda m: m["task"]["roles"].update(log_probs="step.ids"),
+            r"role log_probs: expected TYPE_FP32 of two dimensions, got TYPE_INT64 \[4\]",
         ),
         (
             lambda m: m["task"]["parameters"].update(context_size=0),

@@ -134,11 +134,11 @@ def _without(role: str) -> Any:
         (_without("speech"), r"^bundle listener: task vad needs the role speech$"),
         (
             lambda m: m["task"]["parameters"].pop("frame_samples"),
-            r"parameter frame_samples: expected an integer from 1",
+            r"^bundle listener: task vad needs the parameter frame_samples$",
         ),
         (lambda m: m["task"]["parameters"].update(frame_samples=81), r"expected whole frames that cover the hop, got"),
         (lambda m: m["task"]["parameters"].update(speech_delay_samples=7), r"expected whole frames that cover the hop"),
-        (lambda m: m["task"]["roles"].update(speech="step.pcm"), r"expected speech among the outputs of graph step$"),
+        (lambda m: m["task"]["roles"].update(speech="step.pcm"), r"role speech: pcm is on the wrong side of graph step$"),
     ],
 )
 def test_a_manifest_says_what_it_lacks(tmp_path: Path, change: Any, message: str) -> None:
