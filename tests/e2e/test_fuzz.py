@@ -25,7 +25,7 @@ from tests.e2e.test_streams import LIVE, audio, expected_text, text_of, transcri
 AT_ONCE = 64
 # Batches of as many cases at once: a sample, and the full count for each transport.
 SAMPLE = 4
-FULL = 50_000 // AT_ONCE
+FULL = -(-50_000 // AT_ONCE)
 TIMEOUT_S = 30
 REFUSALS = {code for code in WIRE_CODES.values() if code.name != "internal"}
 WEBSOCKET_CODES = {code.websocket for code in REFUSALS} | {1000, 1007}
