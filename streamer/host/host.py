@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -25,7 +24,8 @@ from streamer.errors import (
     wire_code,
 )
 from streamer.host.callers import ANONYMOUS, Caller
-from streamer.host.catalogue import Catalogue, Model, ModelInfo
+from streamer.host.catalogue import Catalogue, ModelInfo
+from streamer.host.detection import speech_detector
 from streamer.host.metrics import HostMetrics, StreamMeasures
 from streamer.host.outbox import Outbox
 from streamer.host.quotas import AudioMeter, Quotas
@@ -33,10 +33,8 @@ from streamer.host.resuming import ResumeDesk
 from streamer.host.rollout import Rollout
 from streamer.host.stream import Leases, Stream
 from streamer.host.tracing import tracing_of
-from streamer.session.detector import SpeechDetector
-from streamer.session.messages import Config, Decoding, Endpointing, Warning
+from streamer.session.messages import Config, Warning
 from streamer.session.session import Session, SessionSettings
-from streamer.tasks.vad import DetectSpeech
 from streamer.work import Lease
 
 _TICK_S = 0.25
@@ -210,18 +208,17 @@ class Host:
                 f"model {manifest.name} speaks {', '.join(manifest.languages)}, got language {config.language!r}"
             )
         task = model.make_task(config.endpointing, config.decoding, config.vad)
-        lanes, detector = [model.bundle], None
-        if config.vad.wanted and config.task != "vad":
-            detection = self._catalogue.detection()
-            lanes.append(detection.bundle)
-            detector = _detector(detection, config)
-        keeper = self._desk.keeper(stream.session, caller, model, ticket) if config.resumable else None
+        has_detector = config.vad.wanted and config.task != "vad"
+        detection = self._catalogue.detection() if has_detector else None
+        keeper = self._desk.keeper(stream.session, caller, model, detection, ticket) if config.resumable else None
         if ticket is not None:
             self._supersede(ticket.identity.session_id, stream)
-        worker, (leases, *detector_leases) = self._lease(lanes)
+        lanes = (model, detection) if detection else (model,)
+        worker, (leases, *detector_leases) = self._lease([lane.bundle for lane in lanes])
         chunk_ms = 1000 * task.chunk_samples / task.sample_rate
         self._opening.discard(stream)
         stream.attach(worker, leases, config, self._dirty[worker], chunk_ms, *detector_leases)
+        detector = speech_detector(detection, config) if detection and keeper is None else None
         worker.post(partial(stream.begin, task, now, detector, keeper))
 
     def _supersede(self, session_id: str, by: Stream) -> None:
@@ -320,9 +317,3 @@ class Host:
 def _wake(streams: tuple[Stream, ...]) -> None:
     for stream in streams:
         stream.wake()
-
-
-def _detector(model: Model, config: Config) -> SpeechDetector:
-    task = model.make_task(Endpointing(), Decoding(), replace(config.vad, gate=False))
-    assert isinstance(task, DetectSpeech)
-    return SpeechDetector(task, config.sample_rate)

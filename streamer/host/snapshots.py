@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ import structlog
 from streamer.host.tokens import Identity
 from streamer.work import Array
 
-_VERSION = 1
+_VERSION = 2
 _META = "meta"
+# Prefixes of the states of the model and of the detector.
+_STATE = "state."
+_DETECTOR = "detector."
 _SESSION_ID = re.compile(r"[0-9a-f]{1,64}")
 _SUFFIX = ".stream.npz"
 
@@ -29,11 +32,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class SavedStream:
-    """A stream as it was between two steps: `session` is `Session.snapshot`, `tensors` the states of its model."""
+    """A stream as it was between two steps: `session` is `Session.snapshot`, `tensors` the states of its model.
+
+    `detector` are those of its detector, if it has one.
+    """
 
     identity: Identity
     session: Mapping[str, Any]
     tensors: Mapping[str, Array]
+    detector: Mapping[str, Array] = field(default_factory=dict)
 
 
 class SnapshotStore:
@@ -90,7 +97,8 @@ class SnapshotStore:
 
 def _write(path: Path, stream: SavedStream) -> None:
     meta = {"version": _VERSION, "identity": asdict(stream.identity), "session": stream.session}
-    arrays = {f"state.{name}": tensor for name, tensor in stream.tensors.items()}
+    arrays = {f"{_STATE}{name}": tensor for name, tensor in stream.tensors.items()}
+    arrays |= {f"{_DETECTOR}{name}": tensor for name, tensor in stream.detector.items()}
     arrays[_META] = np.frombuffer(json.dumps(meta, allow_nan=False).encode(), np.uint8)
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
@@ -106,5 +114,8 @@ def _read(path: Path) -> SavedStream:
         meta = json.loads(arrays[_META].tobytes())
         if meta["version"] != _VERSION:
             raise ValueError(f"expected a snapshot of version {_VERSION}, got {meta['version']!r}")
-        tensors = {name.removeprefix("state."): arrays[name] for name in arrays.files if name != _META}
-    return SavedStream(Identity(**meta["identity"]), meta["session"], tensors)
+        tensors, detector = (
+            {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
+            for prefix in (_STATE, _DETECTOR)
+        )
+    return SavedStream(Identity(**meta["identity"]), meta["session"], tensors, detector)

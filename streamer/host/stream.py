@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from streamer.errors import ModelFault, StreamerError, Superseded
+from streamer.host.kept import Rows
 from streamer.host.outbox import Outbox
 from streamer.host.tracing import StreamTrace
 from streamer.session.detector import SpeechDetector
@@ -222,10 +223,9 @@ class Stream:
     ) -> None:
         """Open the session with `task`, as of `now`; the first thing that its worker does with it.
 
-        `keeper` is there for a resumable stream.
+        `keeper` is there for a resumable stream, of which it makes the detector.
         """
-        assert self._worker is not None
-        leases = self._leases
+        rows = self._rows()
         with self._faults():
             if self._ended or self._aborted:
                 return
@@ -233,7 +233,7 @@ class Stream:
             if keeper is None:
                 self.session.open(task, self._bundle, now, *([detector] if detector else []))
             else:
-                self.session = keeper.begin(self.session, task, self._worker, leases, now)
+                self.session = keeper.begin(self.session, task, rows, now)
             # A stream that was restored may have audio.
             self._advance()
 
@@ -274,7 +274,8 @@ class Stream:
         if step is not None and not self._aborted:
             row = Row(leases, step.inputs, step.start)
             deadline = self.session.detection_deadline()
-            work = Step(self._detector_bundle, step.target, row, deadline, self._priority)
+            priority = Priority.FILE if self.session.is_detector_warming_up else self._priority
+            work = Step(self._detector_bundle, step.target, row, deadline, priority)
             self._worker.submit(work, self._complete_detection)
 
     def _complete_detection(self, result: Result) -> None:
@@ -287,8 +288,7 @@ class Stream:
             self._advance()
 
     def _complete(self, result: Result) -> None:
-        assert self._worker is not None
-        leases = self._leases
+        rows = self._rows()
         with self._faults():
             if self._ended or self._aborted:
                 return
@@ -296,7 +296,7 @@ class Stream:
                 raise result.error
             self.session.complete(result.outputs, self._clock())
             if self._keeper is not None:
-                self._keeper.after_step(self.session, self._worker, leases, self._clock())
+                self._keeper.after_step(self.session, rows, self._clock())
             assert self.session.config is not None
             self._measures.step(self.session.config.mode, self.session.lag_s)
             self._advance()
@@ -312,19 +312,23 @@ class Stream:
 
     def move(self, store: SnapshotStore, error: StreamerError, warning: ServerMessage) -> None:
         """Write the stream down and then end it with `error`; say `warning` if it cannot be written down."""
-        assert self._worker is not None
-        worker, leases = self._worker, self._leases
+        rows = self._rows()
         with self._faults():
             if self._ended or self._aborted:
                 return
             self.publish()
-            saved = self._keeper.save(self.session, worker, leases) if self._keeper else None
+            saved = self._keeper.save(self.session, rows) if self._keeper else None
             if saved is None:
                 self.say(warning)
                 return
             # What comes from now on is not part of it; its client sends that again.
             self._aborted = True
-            store.save(saved).add_done_callback(lambda _: worker.post(partial(self.fail, error)))
+            store.save(saved).add_done_callback(lambda _: rows.worker.post(partial(self.fail, error)))
+
+    def _rows(self) -> Rows:
+        """Read before the flags: whoever aborts sets a flag first, so these are the rows of a stream that lives."""
+        assert self._worker is not None
+        return Rows(self._worker, self._leases, self._detector_leases)
 
     def say(self, message: ServerMessage) -> None:
         """Put a message of the host's own into the stream."""

@@ -17,7 +17,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose stream it is and what it was opened with; times are seconds since 1970."""
+    """Whose stream it is and what it was opened with; times are seconds since 1970.
+
+    `detector` is the digest of the detector's bundle, if it has one.
+    """
 
     session_id: str
     caller: str
@@ -43,15 +46,17 @@ class Identity:
     digest: str
     config: str
     opened_at: float
+    detector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a token says: a stream, a point of it, and what the model keeps there beside what replay rebuilds."""
+    """What a token says: a stream, a point of it, and what the models keep there beside what replay rebuilds."""
 
     identity: Identity
     point: ResumePoint
     tensors: Mapping[str, Array]
+    detector: Mapping[str, Array] = field(default_factory=dict)
 
 
 class ResumeTokens:
@@ -71,7 +76,8 @@ class ResumeTokens:
             "expires": self.now() + self._valid_s,
             "identity": asdict(ticket.identity),
             "point": ticket.point.to_plain(),
-            "tensors": {name: _plain(tensor) for name, tensor in ticket.tensors.items()},
+            "tensors": _plain_all(ticket.tensors),
+            "detector": _plain_all(ticket.detector),
         }
         text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
         payload = _to_text(zlib.compress(text.encode(), 6))
@@ -88,8 +94,8 @@ class ResumeTokens:
         late_s = self.now() - plain["expires"]
         if late_s > 0:
             raise InvalidRequest(f"resume.token: expired {late_s:.0f} s ago")
-        tensors = {name: _of_plain(tensor) for name, tensor in plain["tensors"].items()}
-        return Ticket(Identity(**plain["identity"]), ResumePoint.of_plain(plain["point"]), tensors)
+        identity, point = Identity(**plain["identity"]), ResumePoint.of_plain(plain["point"])
+        return Ticket(identity, point, _of_plain_all(plain["tensors"]), _of_plain_all(plain["detector"]))
 
     def _seal(self, payload: str) -> str:
         return _to_text(hmac.digest(self._secret, f"{_VERSION}.{payload}".encode(), "sha256"))
@@ -151,11 +157,19 @@ def _asked(value: Any) -> Any:
     if not is_dataclass(value):
         return value
     found = {}
-    for field in fields(value):
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        if (given := getattr(value, field.name)) != default:
-            found[field.name] = _asked(given)
+    for option in fields(value):
+        default = option.default if option.default_factory is MISSING else option.default_factory()
+        if (given := getattr(value, option.name)) != default:
+            found[option.name] = _asked(given)
     return found
+
+
+def _plain_all(tensors: Mapping[str, Array]) -> dict[str, Any]:
+    return {name: _plain(tensor) for name, tensor in tensors.items()}
+
+
+def _of_plain_all(plain: Mapping[str, Any]) -> dict[str, Array]:
+    return {name: _of_plain(tensor) for name, tensor in plain.items()}
 
 
 def _plain(tensor: Array) -> dict[str, Any]:

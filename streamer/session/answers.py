@@ -97,7 +97,7 @@ class Answers:
             "next_segment": self._next_segment,
             "keeps": self._keeps,
             "said": self._said,
-            "kept": [{"kind": type(message).__name__, **asdict(message)} for message in self._kept],
+            "kept": [{"message": type(message).__name__, **asdict(message)} for message in self._kept],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ class Answers:
 
 def _of_plain(plain: dict[str, Any]) -> _Kept:
     fields = dict(plain)
-    kind = fields.pop("kind")
+    kind = fields.pop("message")
     if kind in _KINDS:
         return _KINDS[kind](**fields)
     words = tuple(Word(**word) for word in fields.pop("words"))

@@ -7,7 +7,9 @@ from typing import Any
 
 from streamer.session.intake import Intake
 from streamer.session.messages import SpeechEvent
-from streamer.tasks.base import Activity, TaskStep
+from streamer.session.resume_point import DetectorPoint
+from streamer.session.resuming import WarmUp
+from streamer.tasks.base import Activity, Task, TaskStep
 from streamer.tasks.vad import DetectSpeech
 from streamer.work import Array, Tensors
 
@@ -24,6 +26,29 @@ class SpeechDetector:
         self._intake = Intake(wire_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
         self._step_is_out = False
         self._finished = False
+        # What brings the model of a resumed stream up to the position where the stream was left.
+        self._warm_up: WarmUp | None = None
+        self._first_position = 0
+
+    @property
+    def task(self) -> DetectSpeech:
+        """The host loop."""
+        return self._task
+
+    @property
+    def received(self) -> int:
+        """Wire samples taken in; may be read from any thread."""
+        return self._intake.received
+
+    @property
+    def position(self) -> int:
+        """Position of the first model sample of the next chunk."""
+        return self._intake.start
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether steps only bring the model up to the point where the stream was left."""
+        return self._warm_up is not None
 
     @property
     def processed(self) -> int:
@@ -67,7 +92,7 @@ class SpeechDetector:
         if chunk is None:
             return None
         self._step_is_out = True
-        return self._task.step(chunk)
+        return self._task.step(chunk) if self._warm_up is None else self._warm_up.step(chunk)
 
     def deadline(self) -> float:
         """When the step that is out should be complete: one hop after its last sample arrived."""
@@ -78,9 +103,11 @@ class SpeechDetector:
         """Take the outputs of the step that is out; raises `ModelFault` for what the manifest does not promise."""
         if not self._step_is_out:
             raise RuntimeError("no step of the detector is out")
-        found = [*self._task.complete(outputs, self._intake.is_padded)]
+        # What a step of the warm-up finds is known.
+        found = [] if self.is_warming_up else [*self._task.complete(outputs, self._intake.is_padded)]
         self._step_is_out = False
         self._intake.advance()
+        self._warm()
         if self.is_drained:
             found += self._task.finish_segment()
         return [speech_event(activity, self._intake) for activity in found]
@@ -96,6 +123,26 @@ class SpeechDetector:
         if past:
             self._task.forget(past[-1])
 
+    def point(self, memory_samples: int) -> DetectorPoint | None:
+        """Return where the detector can be taken up again after `memory_samples` of replay, None if not there.
+
+        A step that is out is not part of it.
+        """
+        replay = None if self.is_warming_up else self._intake.replay(memory_samples)
+        if replay is None:
+            return None
+        return DetectorPoint(self._intake.start, self._intake.processed, replay, self._task.state())
+
+    def go_on(self, point: DetectorPoint, warm_up: Task | None, now: float) -> None:
+        """Set everything to what it was at the point, but the model, which `warm_up` brings there."""
+        self._task.restore(dict(point.task))
+        self._intake.go_on(point.replay, now)
+        self._first_position = point.position
+        if point.replay.position < point.position:
+            if warm_up is None:
+                raise ValueError("expected a task to warm up with, got none")
+            self._warm_up = WarmUp(warm_up)
+
     def state(self) -> dict[str, Any]:
         """Return everything as JSON-compatible data; a step that is out is not part of it."""
         return {"task": self._task.state(), "intake": self._intake.state(), "finished": self._finished}
@@ -105,6 +152,13 @@ class SpeechDetector:
         self._task.restore(state["task"])
         self._intake.restore(state["intake"], later_s)
         self._finished = state["finished"]
+
+    def _warm(self) -> None:
+        """A chunk is done with."""
+        if self._warm_up is not None:
+            self._warm_up.advance()
+            if self._intake.start >= self._first_position:
+                self._warm_up = None
 
 
 def speech_event(activity: Activity, intake: Intake) -> SpeechEvent:

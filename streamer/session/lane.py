@@ -52,12 +52,22 @@ class Lane:
         self._step_is_out = False
 
     @property
+    def received(self) -> int:
+        """Wire samples that came; one lane of a resumed stream may wait for later ones. May be read from any thread."""
+        return self.intake.received if self.detector is None else min(self.intake.received, self.detector.received)
+
+    @property
+    def positions(self) -> tuple[int, int]:
+        """The position of the next chunk of the task, and of the detector's; 0 without one."""
+        return self.intake.start, self.detector.position if self.detector else 0
+
+    @property
     def buffered_samples(self) -> int:
         """Wire samples received and not yet consumed by a completed step. May be read from any thread."""
         processed = self.intake.processed
         if self.detector is not None:
             processed = min(processed, self.detector.processed)
-        return max(0, self.intake.received - processed)
+        return max(0, self.received - processed)
 
     @property
     def is_warming_up(self) -> bool:
@@ -73,19 +83,19 @@ class Lane:
 
     def take_audio(self, message: Audio, age_s: float, now: float) -> None:
         """Take in the audio of a stream that is `age_s` old."""
-        self._hear(self._hearing.take(message, self.intake.received, age_s), now)
+        self._hear(self._hearing.take(message, self.received, age_s), now)
 
     def take_control(self, message: Finalize | Update | End, age_s: float, now: float) -> None:
         """Take a control, which acts once the audio before it is done with."""
         check_control(message, len(self.controls))
         if self.resuming is not None:
-            self.resuming.check_control(message, self.intake.received)
+            self.resuming.check_control(message, self.received)
         if isinstance(message, Update):
             position = self.intake.position
         else:
             self._settle(message, age_s, now)
             position = self.intake.flush(self.task.flush_samples, now)
-        self.controls.add(Control(message, position, self.intake.received, self._horizon(message, now)))
+        self.controls.add(Control(message, position, self.received, self._horizon(message, now)))
         self._act_on_controls()
 
     def next_step(self) -> TaskStep | None:
@@ -137,13 +147,14 @@ class Lane:
     def resume_point(self) -> ResumePoint | None:
         """Return where the stream could be taken up again, None if there can be no point after the last one now."""
         resuming = self.resuming
-        if self._step_is_out or resuming is None or resuming.warm_up is not None or resuming.memory_samples is None:
+        if self._step_is_out or resuming is None or resuming.warm_up is not None or not resuming.has_points:
             return None
-        replay = self.intake.replay(resuming.memory_samples)
-        if replay is None:
+        replay = self.intake.replay(resuming.memory_samples or 0)
+        detector = self.detector.point(resuming.detector_memory or 0) if self.detector else None
+        if replay is None or (detector is None and self.detector is not None):
             return None
         counts = (self._answers.segments, self.controls.acted, self._answers.said)
-        return ResumePoint(self.intake.start, self.intake.processed, replay, *counts, self.task.state())
+        return ResumePoint(self.intake.start, self.intake.processed, replay, *counts, self.task.state(), detector)
 
     def go_on(self, resumption: Resumption, now: float) -> None:
         """Set everything to what it was at the point, but the model, which the warm-up brings there."""
@@ -151,6 +162,8 @@ class Lane:
         self.resuming = Resuming(resumption)
         self.task.restore(dict(point.task))
         self.intake.go_on(point.replay, now)
+        if self.detector is not None and point.detector is not None and resumption.detector is not None:
+            self.detector.go_on(point.detector, resumption.detector.warm_up, now)
         self.controls.skip(point.controls)
         self._answers.go_on(point.segments, resumption.next_segment, point.said)
 
@@ -174,14 +187,15 @@ class Lane:
         self.lag_s = state["lag_s"]
 
     def _hear(self, samples: Array, now: float) -> None:
+        begin = self.received
         self.heard_samples += len(samples)
-        self.intake.take(samples, now)
+        self.intake.take(samples[self.intake.received - begin :], now)
         if self.detector is not None:
-            self.detector.take(samples, now)
+            self.detector.take(samples[self.detector.received - begin :], now)
 
     def _settle(self, message: Finalize | End, age_s: float, now: float) -> None:
         """Take in what a decoder still holds back, and tell of audio that was cut off."""
-        self._hear(self._hearing.settle(self.intake.received, age_s), now)
+        self._hear(self._hearing.settle(self.received, age_s), now)
         warning = self._hearing.truncation() if isinstance(message, End) else None
         if warning is not None:
             self._answers.put(warning)
@@ -192,7 +206,7 @@ class Lane:
             return 0
         if isinstance(message, End):
             self.detector.finish(now)
-            return self.intake.received
+            return self.received
         return self.detector.horizon
 
     def _skip_silence(self) -> None:

@@ -59,8 +59,8 @@ def check_config(config: Config) -> None:
 def check_resumable(config: Config) -> None:
     """Raise `InvalidRequest` for a stream that could not be taken up again after a lost connection."""
     check_snapshot(config)
-    if config.vad.wanted and config.task != "vad":
-        raise InvalidRequest("expected no vad.events and no vad.gate in a stream that can be resumed, got both or one")
+    if config.vad.gate:
+        raise InvalidRequest("expected no vad.gate in a stream that can be resumed, vad.events alone can be")
 
 
 def check_snapshot(config: Config) -> None:

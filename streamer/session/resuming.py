@@ -36,6 +36,8 @@ class Resuming:
         self.token = resumption.token
         self.point = resumption.point
         self.memory_samples = resumption.memory_samples
+        self.detector_memory = resumption.detector.memory_samples if resumption.detector else None
+        self.has_points = resumption.has_points
         self.first_point = resumption.point
         self.warm_up: WarmUp | None = None
         if not is_warm and resumption.point.replay.position < resumption.point.position:
@@ -51,10 +53,15 @@ class Resuming:
                 self.warm_up = None
 
     def check_control(self, message: Finalize | Update | End, received: int) -> None:
-        """Raise `InvalidRequest` for a control where the stream that is resumed had been heard without it."""
-        if received < self.first_point.heard:
+        """Raise `InvalidRequest` for a control where the stream that is resumed had been heard without it.
+
+        A detector knows of no control but the end.
+        """
+        point = self.first_point
+        heard = point.heard_by_any if isinstance(message, End) else point.heard
+        if received < heard:
             name = type(message).__name__.lower()
-            expected = f"audio up to sample {self.first_point.heard} again before any control"
+            expected = f"audio up to sample {heard} again before any control"
             raise InvalidRequest(f"resume: expected {expected}, got {name} at sample {received}")
 
     def keeps_from(self, position: int, intake: Intake) -> int:

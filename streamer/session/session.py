@@ -121,6 +121,12 @@ class Session:
         """Whether steps only bring the model of a resumed stream up to the point where the stream was left."""
         return self._lane is not None and self._lane.is_warming_up
 
+    @property
+    def is_detector_warming_up(self) -> bool:
+        """The same of the detector's steps."""
+        detector = self._lane.detector if self._lane else None
+        return detector is not None and detector.is_warming_up
+
     def longest_ms(self, audio: Audio) -> float:
         """How much audio a message may hold, before it is decoded. May be called from any thread."""
         return 0.0 if self._config is None else longest_ms(audio, self._config, self._settings)
@@ -237,7 +243,7 @@ class Session:
         The model's state at the point is the one that it has now.
         """
         lane = self._lane
-        if lane is None or lane.resuming is None or lane.intake.start == lane.resuming.point.position:
+        if lane is None or lane.resuming is None or lane.positions == lane.resuming.point.positions:
             return None
         return lane.resume_point() if self._timers.take_point(now) else None
 
@@ -247,7 +253,7 @@ class Session:
             self._lane.resuming.keep(token, point)
             flow = self._flow_message(self._lane)
             self._timers.flow_said(now, (flow.received_sample, flow.processed_sample))
-            acked = point.replay.wire_sample
+            acked = point.wire_sample
             self._answers.put_last(replace(flow, acked_sample=acked, acked_controls=point.controls, resume_token=token))
 
     def snapshot(self) -> dict[str, Any]:
@@ -304,7 +310,8 @@ class Session:
         nothing, if that is not known any more.
         """
         point, lane = resumption.point, self._opened()
-        is_behind = point.position > lane.intake.start or resumption.next_segment > self._answers.segments
+        is_behind = any(here < there for here, there in zip(lane.positions, point.positions, strict=True))
+        is_behind |= resumption.next_segment > self._answers.segments
         if is_behind or not self._answers.can_repeat(point.said):
             return False
         lane.resuming = Resuming(resumption, is_warm=True)
@@ -347,7 +354,7 @@ class Session:
             chunk_ms=task.hop_samples * to_ms,
             delay_ms=task.delay_samples * to_ms + 1000 * intake.hold_back_samples / wire_rate,
             limits=self._settings.limits(),
-            next_sample=intake.received,
+            next_sample=lane.received,
             next_control=lane.controls.received,
             resume_token=lane.resuming.token if lane.resuming else None,
         )
@@ -390,7 +397,7 @@ class Session:
             self._state = SessionState.FLUSHING
 
     def _finish(self, cancelled: bool) -> None:
-        received = self._lane.intake.received if self._lane else 0
+        received = self._lane.received if self._lane else 0
         self._answers.put(Done(received, self._answers.segments, cancelled))
         self._close()
 
@@ -404,12 +411,12 @@ class Session:
     def _flow(self, now: float) -> None:
         """Say where the server is, if that has changed and it was not said lately."""
         lane = self._lane
-        if lane is not None and self._timers.take_flow(now, (lane.intake.received, lane.intake.processed)):
+        if lane is not None and self._timers.take_flow(now, (lane.received, lane.intake.processed)):
             self._answers.put(self._flow_message(lane))
 
     def _flow_message(self, lane: Lane) -> Flow:
         buffered_ms = 1000 * lane.buffered_samples / self._opened_config().sample_rate
-        return Flow(lane.intake.received, lane.intake.processed, buffered_ms, 1000 * lane.lag_s)
+        return Flow(lane.received, lane.intake.processed, buffered_ms, 1000 * lane.lag_s)
 
 
 def _restored_config(state: dict[str, Any]) -> Config:

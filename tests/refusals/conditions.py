@@ -81,6 +81,7 @@ CONFIGS = (
     Rule("PCM of an encoding that there is not", "audio/pcm.py", "expected one of *"),
     Rule("a task or a mode that there is not", "session/limits.py", "expected task *"),
     Rule("a task or a mode that there is not", "session/limits.py", "expected mode *"),
+    Rule("a gate in a stream that can be resumed", message="expected no vad.gate *"),
     Rule("a stream that can be resumed in an encoding that cannot", message="* that can be resumed, *"),
     Rule("no model for the task", message="no model for task *"),
     Rule("voice activity where no such model is served", message="vad.events and vad.gate need *"),
