@@ -22,7 +22,7 @@ is not up to date. `…` stands for a value. The same error has the same name an
   `Retry-After`, and `WWW-Authenticate` with 401;
 - WebSocket: one JSON text frame of the same form, then the close code with the name as reason. A browser cannot read
   the status of a refused upgrade, so the connection is accepted first.
-  Deepgram's clients expect otherwise, see [protocols.md](protocols.md): a refused upgrade, or close codes 1008 and 1011.
+  Deepgram's clients expect otherwise ([protocols.md](protocols.md)): a refused upgrade, or close codes 1008 and 1011.
 
 A refusal before `Ready` costs nothing and takes no slot; one after it ends this stream, and no other.
 

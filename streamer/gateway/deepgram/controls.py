@@ -49,4 +49,4 @@ def _check_fields(control: Control, message: dict[str, Any]) -> None:
     taken = _FIELDS.get(control, {})
     for name, value in message.items():
         if name != "type" and value not in taken.get(name, (None,)):
-            raise InvalidRequest(f"{control.value}.{name:.60}: expected nothing, got {value!r:.60}")
+            raise InvalidRequest(f"{control.value}: expected nothing for {name!r:.60}, got {value!r:.60}")

@@ -89,8 +89,9 @@ def error_response(error: BaseException, request_id: str) -> JSONResponse:
     failure = Failure.of(error)
     headers = refusal_headers(failure)
     headers[REQUEST_ID_HEADER] = request_id
-    # A header is one line of Latin-1; what a client sent may be part of the message.
-    headers[_ERROR_HEADER] = failure.message.encode("ascii", "backslashreplace").decode().replace("\n", " ")
+    # A header is one printable line; what a client sent may be part of the message.
+    ascii = failure.message.encode("ascii", "backslashreplace").decode()
+    headers[_ERROR_HEADER] = "".join(letter if letter.isprintable() else " " for letter in ascii)
     return JSONResponse(error_body(failure, request_id), failure.code.http, headers)
 
 

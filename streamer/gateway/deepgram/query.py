@@ -119,4 +119,4 @@ def _unserved(name: str, served: tuple[str, ...], what: str) -> InvalidRequest:
         return InvalidRequest(f"{name}: is not supported, {_UNSERVED[name] or 'no model here does that'}")
     if _is_known(name):
         return InvalidRequest(f"{name}: is not supported with {what}")
-    return InvalidRequest(f"{name:.60}: is not known, expected one of {', '.join(served)}")
+    return InvalidRequest(f"{name!r:.60}: is not known, expected one of {', '.join(served)}")

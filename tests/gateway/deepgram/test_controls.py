@@ -28,8 +28,8 @@ REFUSALS = {
     "{}": "message: expected a type KeepAlive, Finalize, CloseStream, Configure, got '{}'",
     '{"type": ["Finalize"]}': "message: expected a type ",
     '{"type": "finalize"}': "message: expected a type ",
-    '{"type": "Finalize", "channel": 1}': "Finalize.channel: expected nothing, got 1",
-    '{"type": "CloseStream", "when": "now"}': "CloseStream.when: expected nothing, got 'now'",
+    '{"type": "Finalize", "channel": 1}': "Finalize: expected nothing for 'channel', got 1",
+    '{"type": "CloseStream", "when": "now"}': "CloseStream: expected nothing for 'when', got 'now'",
     '{"type": "KeepAlive", "x": "' + 65536 * "y" + '"}': "message: expected at most 65536 characters, got 65566",
 }
 

@@ -174,7 +174,7 @@ async def test_text_that_is_no_control_is_told() -> None:
         host, "stop", '{"type": "Finalize", "channel": 3}', '{"type": "Configure", "keyterms": ["a"]}', b"12", CLOSE
     )
     assert (first["type"], first["variant"], first["message"]) == ("Error", "SchemaError", "stop")
-    assert second["description"] == "Finalize.channel: expected nothing, got 3"
+    assert second["description"] == "Finalize: expected nothing for 'channel', got 3"
     assert (third["type"], third["code"]) == ("ConfigureFailure", "CONFIGURE_KEYTERMS_NOT_SUPPORTED")
     assert texts(events) == ["2"]
     assert [type(message) for message in host.streams[0].got] == [Config, Audio, End]
@@ -191,6 +191,9 @@ async def test_refusals_come_instead_of_the_upgrade(caplog: pytest.LogCaptureFix
     status, _, body = await refusal(host, f"{LINEAR}&model=n%C3%B6va%0A")
     assert (status, body["err_code"]) == (404, "Not Found")
     assert body["err_msg"] == "unknown model 'növa\\n', expected one of echo"
+    status, headers, body = await refusal(host, "a%0D%0Adg-error:%20b%FFc=1")
+    assert (status, headers["dg-error"]) == (400, body["err_msg"].encode("ascii", "backslashreplace").decode())
+    assert body["err_msg"].startswith("'a\\r\\ndg-error: b\ufffdc': is not known, expected one of model, ")
     assert host.streams == []
     assert caplog.records == []
 

@@ -16,7 +16,7 @@ import soundfile
 
 from streamer.errors import InvalidRequest, ModelFault, Overloaded, StreamerError
 from streamer.gateway.deepgram.answers import answer
-from streamer.gateway.deepgram.described import RequestInfo
+from streamer.gateway.deepgram.described import RequestInfo, error_response
 from streamer.gateway.deepgram.request import read_file
 from streamer.host.callers import ANONYMOUS, Caller
 from streamer.session.messages import Audio, Config
@@ -227,3 +227,9 @@ def test_the_answer() -> None:
     assert len({each["id"] for each in utterances}) == 3
     silent = answer([Transcript("upload", 4.0, "echo@1", ())], read_file([], services()), info, "ab12")
     assert silent["results"] == {"channels": [{"alternatives": [{"transcript": "", "confidence": 0.0, "words": []}]}]}
+
+
+def test_errors_fit_into_a_header() -> None:
+    """Whatever a client has sent that is repeated in them."""
+    response = error_response(InvalidRequest("a\r\nset-cookie: b\x00\x1f, \u00fc \u2028"), "r1")
+    assert response.headers["dg-error"] == "a  set-cookie: b  , \\xfc \\u2028"

@@ -181,8 +181,8 @@ def test_what_no_file_can_have_is_refused(name: str) -> None:
 
 
 LIVE_REFUSALS = {
-    "emphasis=true": "emphasis: is not known, expected one of model, ",
-    "emphasis=false": "emphasis: is not known, expected one of model, ",
+    "emphasis=true": "'emphasis': is not known, expected one of model, ",
+    "emphasis=false": "'emphasis': is not known, expected one of model, ",
     "model=a&model=b": "model: expected one value, got 2",
     "model=large": "unknown model 'large', expected one of echo",
     "version=7": "version: expected latest or 1, got '7'",
