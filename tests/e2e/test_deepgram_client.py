@@ -215,6 +215,21 @@ async def test_telephone_audio(batch_texts: dict[str, str]) -> None:
 
 
 @with_loop
+async def test_compressed_streams(batch_texts: dict[str, str]) -> None:
+    """FLAC whose header says all, and Ogg Opus that is declared; Opus is another sound, but nearly."""
+    path = next(path for path in SAMPLES if path.stem == "river")
+    opus = io.BytesIO()
+    soundfile.write(opus, np.repeat(np.frombuffer(clip("river"), "<i2"), 3), 48_000, format="OGG", subtype="OPUS")
+    async with serving_recogniser() as (_, addresses):
+        for options in ({"encoding": None, "sample_rate": None}, {"encoding": "flac", "sample_rate": RATE}):
+            events = await asyncio.to_thread(talk, addresses, said(path.read_bytes()), **options)
+            assert text_of(events) == batch_texts["river"]
+        for options in ({"encoding": "ogg-opus", "sample_rate": 48_000}, {"encoding": None, "sample_rate": None}):
+            events = await asyncio.to_thread(talk, addresses, said(opus.getvalue()), **options)
+            assert text_of(events).split()[:2] == batch_texts["river"].split()[:2]
+
+
+@with_loop
 async def test_files(batch_texts: dict[str, str]) -> None:
     """Whole, with words, utterances and what was sent."""
     async with serving_recogniser() as (host, addresses):

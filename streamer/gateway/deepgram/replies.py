@@ -64,8 +64,8 @@ class Replies:
                 yield from self._finalized(message.sample)
             case SpeechEvent("speech_start", sample) if self._request.vad_events:
                 yield {"type": "SpeechStarted", "channel": _CHANNEL, "timestamp": self._seconds(sample)}
-            case SpeechEvent("speech_end", sample):
-                yield from self._heard(sample + round(self._request.vad.min_silence_s * self._rate))
+            case SpeechEvent("speech_end", sample) if self._utterances is not None:
+                yield from map(self._utterance_end, self._utterances.quiet(sample))
             case Ready():
                 self._delay = round(message.delay_ms * self._rate / 1000)
             case Flow():

@@ -143,9 +143,20 @@ def test_an_utterance_ends_once_the_gap_is_heard() -> None:
 
 
 def test_the_detector_knows_of_the_gap_first() -> None:
-    """Speech has ended when it has been quiet for as long as the client wants to wait."""
-    made = replies("utterance_end_ms=1000")
-    assert ends(made, READY, SpeechEvent("speech_end", 16800), result(("a", 0.0, 1.0))) == [1.0]
+    """Speech has ended when it has been quiet for as long as the client wants to wait; the final may come later."""
+    for sample in (16800, 12000):
+        quiet = SpeechEvent("speech_end", sample)
+        final = result(("a", 0.0, 0.5), ("b", 0.5, 1.0))
+        assert ends(replies("utterance_end_ms=1000"), READY, quiet, final) == [1.0]
+        assert ends(replies("utterance_end_ms=1000"), READY, final, quiet, flow(60.0)) == [1.0]
+
+
+def test_what_was_quiet_before_a_word_ends_none() -> None:
+    """Nor does a pause while words are still being heard."""
+    quiet = SpeechEvent("speech_end", 12000)
+    assert ends(replies("utterance_end_ms=1000"), quiet, result(("a", 0.8, 1.0))) == []
+    assert ends(replies("utterance_end_ms=1000"), result(("a", 0.0, 0.5)), interim(0.6), quiet) == []
+    assert ends(replies("utterance_end_ms=1000"), interim(0.6), quiet) == []
 
 
 def test_the_silence_that_ends_a_turn_counts() -> None:
