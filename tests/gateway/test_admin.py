@@ -23,6 +23,7 @@ from streamer.gateway.keys import digest
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.server import Addresses
 from streamer.gateway.services import Services
+from tests.e2e.attacked import alarms
 from tests.gateway.fake_host import FakeHost
 from tests.gateway.keyring import ADA, OLD, ROOT, access_settings, bearer
 from tests.gateway.serving import gateway_of, get, serving, with_loop
@@ -203,3 +204,20 @@ async def test_hangup_reloads_keys(tmp_path: Path) -> None:
         await asyncio.sleep(0)
     os.kill(os.getpid(), signal.SIGTERM)
     await running
+
+
+@with_loop
+async def test_a_client_that_goes_while_it_gives_a_command_is_no_fault() -> None:
+    """It is logged neither as an error nor with a traceback."""
+    async with serving(FakeHost(), admin_port=0) as addresses:
+        with alarms() as heard:
+            reader, writer = await asyncio.open_connection("127.0.0.1", addresses.admin_port)
+            head = b"POST /v1/models/load HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n"
+            writer.write(head + b"Expect: 100-continue\r\n\r\n")
+            # Only who reads the body sends this.
+            assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"half")
+            writer.write_eof()
+            assert await reader.read() == b""
+            writer.close()
+        assert heard == []

@@ -27,6 +27,7 @@ BODY = 'expected {"model": "NAME"} or {"model": "NAME@VERSION"}, got another bod
         ("load", '["new"]', 400, BODY),
         ("load", '{"model": 1}', 400, BODY),
         ("load", '{"model": "new", "path": "/"}', 400, BODY),
+        ("load", "[" * 4000, 400, BODY),
         ("load", json.dumps({"model": "n" * 5000}), 400, "expected a body of at most 4096 bytes, got more"),
     ],
 )

@@ -166,7 +166,8 @@ SHARED = (
     Rule("audio whose header is damaged or contradicts the request", "gateway/head.py"),
     Rule("a channel that a file does not have", "gateway/recognition.py"),
     Rule("an upload that exceeds its limit of bytes", "gateway/uploads.py", kind="MessageTooLarge"),
-    Rule("an upload that stalls", "gateway/uploads.py", kind="StreamTimeout"),
+    Rule("an upload that stalls, or trickles", "gateway/uploads.py", kind="StreamTimeout"),
+    Rule("too many uploads at a time of one key or address", "gateway/uploads.py", kind="QuotaExceeded"),
     Rule("too many uploads at a time", "gateway/uploads.py", kind="Overloaded"),
 )
 

@@ -57,7 +57,7 @@ class _Prerecorded:
             caller = self._services.access.of_request(request)
             wanted = read_file(request.query_params.multi_items(), self._services)
             _check_type(request)
-            with self._uploads.one():
+            with self._uploads.one(caller):
                 return await self._answer(request, wanted, RequestInfo(wanted.wanted.model, request_id), caller)
         except (ClientGone, ClientDisconnect):
             # Nobody is left to read it.

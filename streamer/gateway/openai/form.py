@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +19,8 @@ from streamer.gateway.uploads import limited_body
 _MOST_FIELDS = 1100
 _MOST_FIELD_BYTES = 65536
 _TYPE = "multipart/form-data"
+# What field names and values may be written in. Python has codecs besides that are no text, or hold half characters.
+_CHARSETS = (b"utf-8", b"us-ascii", b"iso-8859-1")
 
 
 @dataclass(slots=True)
@@ -38,10 +41,11 @@ async def read_form(request: Request, max_bytes: int, idle_s: float) -> Form:
     _check_type(request)
     try:
         async with aclosing(limited_body(request, max_bytes, idle_s)) as body:
-            parser = MultiPartParser(
+            parser = _Parser(
                 request.headers, body, max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD_BYTES
             )
             parts = (await parser.parse()).multi_items()
+        parser.check_end(parts)
     except MultiPartException as error:
         raise InvalidRequest(f"form: {error.message.rstrip('.').lower()}") from None
     except ClientDisconnect:
@@ -50,9 +54,22 @@ async def read_form(request: Request, max_bytes: int, idle_s: float) -> Form:
 
 
 def _check_type(request: Request) -> None:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _TYPE:
-        raise InvalidRequest(f"expected content-type {_TYPE}, got {kind[:60] or 'nothing'}")
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind.strip().lower() != _TYPE.encode():
+        raise InvalidRequest(f"expected content-type {_TYPE}, got {kind.decode('latin-1')[:60] or 'nothing'}")
+    charset = options.get(b"charset", b"utf-8").lower()
+    if charset not in _CHARSETS:
+        raise InvalidRequest(f"form: expected charset utf-8, got {charset.decode('latin-1')!r:.60}")
+
+
+class _Parser(MultiPartParser):
+    def check_end(self, parts: list[tuple[str, str | UploadFile]]) -> None:
+        """Close the file and raise `InvalidRequest` if the form ends in the middle of it."""
+        whole: list[object] = [part.file for _, part in parts if isinstance(part, UploadFile)]
+        for file in self._files_to_close_on_error:
+            if file not in whole:
+                file.close()
+                raise InvalidRequest("form: expected a boundary after the file, got the end of the request")
 
 
 def _sorted(parts: list[tuple[str, str | UploadFile]]) -> Form:

@@ -73,7 +73,7 @@ class _Transcriptions:
 
     async def _answer(self, request: Request, caller: Caller) -> Response:
         services = self._services
-        with self._uploads.one():
+        with self._uploads.one(caller):
             form = await read_form(
                 request, self._settings.max_upload_mb * _MIB, services.settings.session.idle_timeout_ms / 1000
             )

@@ -295,6 +295,21 @@ async def test_uploads_at_a_time_are_limited() -> None:
             b'--b\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\nx\r\n--b--\r\n',
             "audio: expected text, got a file",
         ),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n',
+            "form: expected a boundary after the file, got the end of the request",
+        ),
+        (
+            "multipart/form-data; boundary=b; charset=unicode_escape",
+            b'--b\r\nContent-Disposition: form-data; name="\\ud800"\r\n\r\nx\r\n--b--\r\n',
+            "form: expected charset utf-8, got 'unicode_escape'",
+        ),
+        (
+            "multipart/form-data; boundary=b; charset=undefined",
+            b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nx\r\n--b--\r\n',
+            "form: expected charset utf-8, got 'undefined'",
+        ),
     ],
 )
 @with_loop
