@@ -91,7 +91,7 @@ class Client:
         feeder: Feeder | None = None
         try:
             # Streams of other kinds are whole on one connection or not at all.
-            is_resumable = config.encoding in BYTES_PER_SAMPLE and not config.vad.wanted
+            is_resumable = config.encoding in BYTES_PER_SAMPLE and not config.vad.gate
             opening = connect(
                 self._url,
                 config,

@@ -284,12 +284,13 @@ def test_bad_urls_are_refused_at_once():
         Client("http://127.0.0.1:8080")
 
 
-def test_voice_activity_is_not_resumable():
-    """It is asked for on one connection."""
+@pytest.mark.parametrize("gate", [False, True])
+def test_only_gated_streams_are_not_resumable(gate):
+    """A gate is asked for on one connection, speech events outlive it."""
     host = FakeHost()
     with served(host) as client:
-        list(client.stream([b"1234"], replace(CONFIG, vad=Vad(events=True))))
-    assert not host.streams[0].got[0].resumable
+        list(client.stream([b"1234"], replace(CONFIG, vad=Vad(events=True, gate=gate))))
+    assert host.streams[0].got[0].resumable is not gate
 
 
 def test_compressed_chunks_are_not_resumable():
