@@ -200,9 +200,8 @@ class _Talk:
         if not self.is_open:
             return
         if control is Control.FINALIZE:
-            finalize = Finalize()
-            self.replies.asked(finalize)
-            yield finalize
+            self.replies.asked()
+            yield Finalize()
         elif control is Control.KEEP_ALIVE:
             yield KeepAlive()
 

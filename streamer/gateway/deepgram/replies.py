@@ -10,7 +10,6 @@ from streamer.gateway.deepgram.utterances import Utterances
 from streamer.session.messages import (
     Config,
     Done,
-    Finalize,
     Finalized,
     Flow,
     Ready,
@@ -46,8 +45,8 @@ class Replies:
         if config.endpointing.enabled:
             self._silence = round(config.endpointing.silence_after_speech_s * self._rate)
 
-    def asked(self, message: Finalize) -> None:
-        """The client wants to hear of what it has said so far; a promise of an answer to `message`."""
+    def asked(self) -> None:
+        """The client sends `Finalize`, and is promised an answer."""
         self._unanswered += 1
 
     def take(self, message: ServerMessage) -> Iterator[Event]:

@@ -15,7 +15,6 @@ from streamer.gateway.head import Format
 from streamer.session.messages import (
     Alternative,
     Done,
-    Finalize,
     Finalized,
     Flow,
     Ready,
@@ -89,7 +88,7 @@ def test_alternatives() -> None:
 def test_finalize_is_answered_by_its_last_final() -> None:
     """Finals wait until it is known whether they are the last; interims never do."""
     made = replies()
-    made.asked(Finalize())
+    made.asked()
     first, second, third = (result((word, at, at + 1.0)) for at, word in enumerate("abc"))
     assert told(made, first, Flow(0, 0, 0.0, 0.0)) == []
     (event,) = told(made, second)
@@ -103,7 +102,7 @@ def test_finalize_is_answered_by_its_last_final() -> None:
 def test_finalize_is_answered_when_nothing_was_said() -> None:
     """An empty final: whoever waits for it goes on."""
     made = replies()
-    made.asked(Finalize())
+    made.asked()
     (event,) = told(made, Finalized("", 24000))
     assert (event["start"], event["duration"], event["is_final"], event["from_finalize"]) == (1.5, 0.0, True, True)
     assert event["channel"]["alternatives"] == [{"transcript": "", "confidence": 0.0, "words": []}]
@@ -113,7 +112,7 @@ def test_finalize_is_answered_when_nothing_was_said() -> None:
 def test_a_final_that_waits_is_not_lost() -> None:
     """It is told when the stream ends without an answer."""
     made = replies()
-    made.asked(Finalize())
+    made.asked()
     assert told(made, result(("a", 0.0, 1.0))) == []
     assert [event["type"] for event in made.flush()] == ["Results"]
     assert list(made.flush()) == []
