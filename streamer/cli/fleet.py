@@ -47,7 +47,7 @@ class Member:
     def __init__(self, index: int, settings: Settings) -> None:
         self.addresses: Addresses | None = None
         self._pipe, there = _spawn.Pipe()
-        self._process = _spawn.Process(target=_serve_in_child, args=(settings, there), name=f"streamer-{index}")
+        self._process = _spawn.Process(target=_serve_in_child, args=(index, settings, there), name=f"streamer-{index}")
         self._process.start()
         there.close()
 
@@ -241,7 +241,7 @@ def _bound(host: str, port: int, shared: bool) -> socket.socket:
     return holder
 
 
-def _serve_in_child(settings: Settings, pipe: Connection) -> None:
+def _serve_in_child(index: int, settings: Settings, pipe: Connection) -> None:
     """Be one process of the fleet: a whole server, which tells its addresses to the one that watches it."""
     import sys
 
@@ -252,7 +252,7 @@ def _serve_in_child(settings: Settings, pipe: Connection) -> None:
     os.setsid()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     threading.Thread(target=_leave_with_watcher, args=(pipe,), name="watcher", daemon=True).start()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, index)
 
     def tell(_: Host, addresses: Addresses) -> None:
         pipe.send(addresses)

@@ -9,10 +9,13 @@ from typing import Any
 import structlog
 
 
-def configure_logging(level: str) -> None:
-    """Send structlog and the standard library's loggers (asyncio, grpc, uvicorn) to standard error from `level` up."""
+def configure_logging(level: str, process: int | None = None) -> None:
+    """Send structlog and the standard library's loggers (asyncio, grpc, uvicorn) to standard error from `level` up.
+
+    Every event names `process`, the number of this one among several that write to the same place.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
-    shared = _shared_processors()
+    shared = _shared_processors(process)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -29,9 +32,13 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=number, handlers=[handler], force=True)
 
 
-def _shared_processors() -> list[Any]:
+def _shared_processors(process: int | None) -> list[Any]:
+    def name_process(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        return {"process": process, **event}
+
     return [
         structlog.contextvars.merge_contextvars,
+        *([] if process is None else [name_process]),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

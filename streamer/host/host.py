@@ -258,7 +258,7 @@ class Host:
         self._quotas.close_stream(caller)
         self._count_audio(stream, caller, self._meter.end)
         self._metrics.closed(caller.name)
-        log.info("stream ended", session=stream.session.session_id, key=caller.name, outcome=outcome)
+        log.info("stream ended", **_summary(stream, caller), outcome=outcome)
         self._metrics.open_streams.set(len(self._streams))
         self._metrics.streams.labels(outcome).inc()
         if not self._streams:
@@ -312,6 +312,13 @@ class Host:
             await asyncio.wait_for(self.until_empty(), _CLOSE_S)
         except TimeoutError:
             log.error("streams did not end", count=len(self._streams))
+
+
+def _summary(stream: Stream, caller: Caller) -> dict[str, object]:
+    """What the log says of an ended stream; nothing that a client chose freely, and nothing that was said."""
+    config, key = stream.session.config, {"key": caller.name} if caller.name else {}
+    heard = {"model": stream.bundle, "mode": config.mode, "audio_s": round(stream.session.heard_s, 2)} if config else {}
+    return {"session": stream.session.session_id, **key, **(heard if stream.bundle else {})}
 
 
 def _wake(streams: tuple[Stream, ...]) -> None:

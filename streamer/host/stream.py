@@ -188,6 +188,11 @@ class Stream:
         self._trace.admitted(config, leases.bundle)
 
     @property
+    def bundle(self) -> str:
+        """Name and version of the model that serves the stream; empty until it is admitted."""
+        return self._bundle
+
+    @property
     def worker(self) -> Worker | None:
         """The worker that serves the stream; None until it is admitted."""
         return self._worker

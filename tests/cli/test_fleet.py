@@ -71,7 +71,12 @@ def test_processes_share_the_ports_and_are_one_to_operators(toys: Path, tmp_path
         assert sum(float(line.split()[-1]) for line in ended) == 8
         assert {line.split('process="')[1][0] for line in ended} <= {"0", "1"}
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        _, logged = process.communicate(timeout=30)
+        assert process.returncode == 0
+    events = [json.loads(line) for line in logged.splitlines()]
+    # The process that watches has no number.
+    assert {event.get("process") for event in events if event["event"] == "serving"} == {0, 1, None}
+    assert {event.get("process") for event in events if event["event"] == "stream ended"} <= {0, 1}
 
 
 def test_a_lost_process_is_replaced(toys: Path, tmp_path: Path) -> None:
