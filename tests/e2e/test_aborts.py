@@ -54,7 +54,8 @@ ACTS = (speak, speak, speak, mark, finish, cancel)
 async def abort_storm(folder: Path, transport: str, count: int) -> None:
     """Run `count` misbehaving clients beside a well-behaved one, then look for what they left."""
     seeds = iter(range(count))
-    async with serving(folder, transport, max_streams=AT_ONCE + 1) as served:
+    # A slot is free when the server has noticed that its client is gone, which may be after the next one has come.
+    async with serving(folder, transport, max_streams=4 * AT_ONCE) as served:
         worker = served.host.workers[0]
         bundle = served.host.models()[0]
         key = f"{bundle.name}@{bundle.version}"
