@@ -22,6 +22,8 @@ _MAX_WAV_CHUNKS = 1000
 _OGG_PAGE_BYTES = 65307
 _OGG_LAST_PAGE = 4
 _UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)
+# What libsndfile makes of a flac header that tells no length, as those do that were written to a pipe: SF_COUNT_MAX.
+_NO_LENGTH = 2**63 - 1
 
 
 class SoundReader:
@@ -43,8 +45,9 @@ class SoundReader:
             is_length_known = _has_mp3_length(stream)
         self.sample_rate = self._sound.samplerate
         self.channels = self._sound.channels
-        self.n_samples = self._sound.frames if is_length_known else None
-        self.guessed_s: float | None = self._sound.frames / self.sample_rate
+        has_length = self._sound.frames < _NO_LENGTH
+        self.n_samples = self._sound.frames if is_length_known and has_length else None
+        self.guessed_s: float | None = self._sound.frames / self.sample_rate if has_length else None
         self._block = max(1, _BLOCK_SAMPLES // self.channels)
 
     def read(self) -> Array:
@@ -61,9 +64,15 @@ class SoundReader:
         self._stream.close()
 
 
+class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    def seekable(self) -> bool:
+        # soundfile seeks after each block, which fails behind the last one of a file that has no length.
+        return bool(self.frames < _NO_LENGTH and super().seekable())
+
+
 def _open_sound(stream: BinaryIO, name: str) -> soundfile.SoundFile:
     try:
-        return soundfile.SoundFile(stream)
+        return _Sound(stream)
     # TypeError: a file whose name ends in .raw, of which soundfile wants to be told the format.
     except (RuntimeError, TypeError) as error:
         stream.close()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from streamer.audio.files import UploadLimits, open_audio, open_upload, read_pcm
 from streamer.errors import InvalidRequest, MessageTooLarge, StreamerError
+from tests.audio.compressed import flac, speech
 
 N = 40000
 
@@ -79,6 +80,20 @@ def test_wav_written_to_a_pipe(tmp_path: Path) -> None:
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
     with open_upload(bytes(data)) as file:
         assert sum(len(block) for block in file.blocks()) == N
+
+
+def test_flac_written_to_a_pipe() -> None:
+    """Its header does not tell a length: it is decoded to its end, and held to the limit while it is."""
+    samples = speech(200_000)
+    data = bytearray(flac(samples, 16000))
+    # The lower 36 bits of these eight bytes are the number of samples (RFC 9639, section 8.2).
+    data[18:26] = (int.from_bytes(data[18:26]) >> 36 << 36).to_bytes(8)
+    with open_upload(bytes(data)) as audio:
+        assert audio.duration_s is None
+        np.testing.assert_allclose(np.concatenate(list(audio.blocks())), samples, atol=1e-4)
+    limits, message = UploadLimits(max_duration_s=12), "is longer than the limit of 12 s"
+    with open_upload(bytes(data), limits=limits) as audio, pytest.raises(MessageTooLarge, match=message):
+        list(audio.blocks())
 
 
 def test_name_does_not_decide(tmp_path: Path) -> None:

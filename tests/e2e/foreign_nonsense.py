@@ -13,6 +13,7 @@ from urllib.parse import quote
 import soundfile
 from hypothesis import strategies as st
 
+from streamer.gateway.deepgram.query import COMMON, LIVE, PRERECORDED
 from streamer.gateway.riva import messages as riva
 from tests.audio.compressed import container, flac, opus, silent_flac, speech
 from tests.e2e.nonsense import mutated
@@ -427,3 +428,42 @@ def riva_calls(draw: st.DrawFn) -> Frames:
     frame = request.SerializeToString()
     method = draw(st.sampled_from(["Recognize", "Recognize", "Recognize", "GetRivaSpeechRecognitionConfig"]))
     return Frames(method, (bytes(draw(mutated(frame))) if draw(_RARELY) else frame,), draw(_RARELY))
+
+
+# Deepgram
+
+_LISTEN_KEYS = st.sampled_from(sorted({*COMMON, *LIVE, *PRERECORDED, "callback", "x"}))
+_LISTEN_VALUES = st.one_of(
+    st.sampled_from(["true", "false", "16000", "1", "2", "linear16", "flac", "ogg-opus", "counter-asr", "en", "300"]),
+    st.sampled_from(["", "-1", "nan", "1e999", "9" * 5000, "\u0661", "http://localhost/"]),
+    st.text(max_size=9),
+)
+_LISTEN_QUERIES = st.lists(st.tuples(_LISTEN_KEYS, _LISTEN_VALUES), max_size=2).map(
+    lambda items: "".join(f"&{key}={quote(value, errors='replace')}" for key, value in items)
+)
+_CONTROLS = st.one_of(
+    st.sampled_from(["Finalize", "KeepAlive", "CloseStream", "Configure"]).map(lambda name: json.dumps({"type": name})),
+    st.fixed_dictionaries({"type": st.sampled_from(["Finalize", "KeepAlive"])}, optional={"channel": _VALUE}).map(
+        json.dumps
+    ),
+    _JUNK,
+)
+
+
+@st.composite
+def deepgram_streams(draw: st.DrawFn) -> Frames:
+    """Audio and controls in any order, to addresses that mostly can be served."""
+    path = "/v1/listen?" + draw(st.sampled_from(["", "encoding=linear16&sample_rate=16000"]))
+    if draw(st.booleans()):
+        path += draw(_LISTEN_QUERIES)
+    frames = draw(st.lists(st.one_of(_PCM, _PCM, _file(), _CONTROLS), max_size=6))
+    return Frames(path, tuple(frames), draw(st.booleans()))
+
+
+@st.composite
+def deepgram_files(draw: st.DrawFn) -> Request:
+    """One file, whole or damaged, to addresses that mostly can be served."""
+    query = draw(_LISTEN_QUERIES) if draw(st.booleans()) else ""
+    kind = draw(st.sampled_from([b"audio/wav", b"application/octet-stream", b"application/json", b"", b"\xff"]))
+    body = draw(st.one_of(_file(), _PCM, st.just(b'{"url": "http://localhost/"}')))
+    return draw(_sent(f"POST /v1/listen?{query}", kind, body))
