@@ -71,7 +71,7 @@ proto: $(VENV)/.dev ## regenerate streamer/v1 from proto/
 	$(BIN)/python -m grpc_tools.protoc -I proto --include_imports \
 		--descriptor_set_out=streamer/gateway/riva/descriptors.binpb proto/riva/proto/riva_asr.proto
 
-soak: $(VENV)/.dev ## the full counts: an hour of stream, 10,000 aborts
+soak: $(VENV)/.dev ## the full counts: an hour of stream, aborts, cuts, kills, fuzzing, idle and deaf clients (long)
 	$(BIN)/python -m pytest -m soak -s tests
 
 bench: $(VENV)/.runtime ## 50 paced live streams against a server of its own
