@@ -46,5 +46,13 @@ def _shared_processors(process: int | None) -> list[Any]:
 
 def _renderers() -> list[Any]:
     if sys.stderr.isatty():
-        return [structlog.dev.ConsoleRenderer()]
+        return [_escape_controls, structlog.dev.ConsoleRenderer()]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _escape_controls(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write values with line ends and controls of terminals as Python would; JSON escapes them anyway."""
+    return {
+        name: repr(value) if name != "event" and isinstance(value, str) and not value.isprintable() else value
+        for name, value in event.items()
+    }
