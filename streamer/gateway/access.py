@@ -119,7 +119,8 @@ class Access:
         """Return who gives a command of operators; raises like `of_request`, and `PermissionDenied` without admin."""
         caller = self.of_request(request)
         if not self.is_open and not caller.is_admin:
-            raise PermissionDenied("expected a key with admin rights")
+            with self._counted():
+                raise PermissionDenied("expected a key with admin rights")
         return caller
 
     def ticket_for(self, request: HTTPConnection) -> str:

@@ -63,9 +63,10 @@ def _own_routes(services: Services) -> list[BaseRoute]:
         return JSONResponse({"ready": reason is None, "reason": reason}, status_code=200 if reason is None else 503)
 
     async def metrics(request: Request) -> Response:
-        if services.settings.access.metrics == "admin_key":
+        for_admins = services.settings.access.metrics == "admin_key"
+        if for_admins:
             services.access.of_operator(request)
-        return Response(host.metrics_text(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(host.metrics_text(with_keys=for_admins), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return [
         Route("/healthz", healthz),

@@ -136,9 +136,10 @@ class Host:
         """What is served, defaults first within each task."""
         return self._catalogue.infos()
 
-    def metrics_text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def metrics_text(self, with_keys: bool = True) -> bytes:
+        """Return all metrics in Prometheus' text format; series of keys, which have their names, only on request."""
+        by_key = generate_latest(self._metrics.by_key) if with_keys else b""
+        return generate_latest(self._registry) + by_key
 
     def connect(self, caller: Caller = ANONYMOUS) -> Stream:
         """Begin a stream of `caller` in state OPENING; raises `Draining`, `Overloaded` or `QuotaExceeded`."""

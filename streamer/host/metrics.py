@@ -30,9 +30,11 @@ class HostMetrics:
             registry=registry,
         )
         self._audio = Counter("streamer_audio_seconds", "Audio heard, by mode", ["mode"], registry=registry)
-        self._key_audio = Counter("streamer_key_audio_seconds", "Audio heard, by key", ["key"], registry=registry)
+        # Apart from the rest, because not everybody who may read metrics may know the names of keys.
+        self.by_key = CollectorRegistry()
+        self._key_audio = Counter("streamer_key_audio_seconds", "Audio heard, by key", ["key"], registry=self.by_key)
         self._key_streams = Gauge(
-            "streamer_key_open_streams", "Streams connected now, by key", ["key"], registry=registry
+            "streamer_key_open_streams", "Streams connected now, by key", ["key"], registry=self.by_key
         )
         self.lag = Histogram(
             "streamer_lag_seconds",

@@ -57,9 +57,13 @@ def metric_names() -> set[str]:
     """Every series that a server exposes, by the suffixes of its kind."""
     registry = CollectorRegistry()
     EngineMetrics(registry)
-    HostMetrics(registry)
+    of_host = HostMetrics(registry)
     suffixes = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "gauge": ("",)}
-    return {metric.name + suffix for metric in registry.collect() for suffix in suffixes[metric.type]}
+    return {
+        metric.name + suffix
+        for metric in (*registry.collect(), *of_host.by_key.collect())
+        for suffix in suffixes[metric.type]
+    }
 
 
 def stage(instructions: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:

@@ -189,8 +189,8 @@ class FakeHost:
     def models(self) -> tuple[FakeModelInfo, ...]:
         return (FakeModelInfo(),)
 
-    def metrics_text(self) -> bytes:
-        return b"streamer_open_streams 0.0\n"
+    def metrics_text(self, with_keys: bool = True) -> bytes:
+        return b"streamer_open_streams 0.0\n" + (b'streamer_key_open_streams{key="ada"} 0.0\n' if with_keys else b"")
 
     async def drain(self, deadline_s: float) -> None:
         self.draining, self.drained_with = True, deadline_s

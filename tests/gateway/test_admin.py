@@ -28,7 +28,7 @@ from tests.gateway.fake_host import FakeHost
 from tests.gateway.keyring import ADA, OLD, ROOT, access_settings, bearer
 from tests.gateway.serving import gateway_of, get, serving, with_loop
 
-METRICS = "streamer_open_streams 0.0\n"
+METRICS = 'streamer_open_streams 0.0\nstreamer_key_open_streams{key="ada"} 0.0\n'
 
 
 @asynccontextmanager
@@ -125,6 +125,8 @@ async def test_who_may_read_metrics_on_the_http_port(metrics: Any, statuses: lis
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).status_code == 200
     assert [answer.status_code for answer in answers] == statuses
+    # The names of keys are for admins, not for everybody who comes by.
+    assert ['key="ada"' in answer.text for answer in answers] == [False, False, metrics == "admin_key"]
 
 
 @pytest.mark.parametrize(
