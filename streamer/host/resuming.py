@@ -34,12 +34,13 @@ class ResumeDesk:
 
     def __init__(self, settings: Settings, session: SessionSettings, resumed: Counter) -> None:
         section = settings.resume
-        self._tokens = ResumeTokens(resume_secret(settings), section.token_valid_s, section.max_token_chars)
+        secret = resume_secret(settings)
+        self._tokens = ResumeTokens(secret, section.token_valid_s, section.max_token_chars)
         self._session_settings = session
         self._resumed = resumed
         self.store: SnapshotStore | None = None
         if settings.state_dir is not None:
-            self.store = SnapshotStore(settings.state_dir / "streams", section.token_valid_s)
+            self.store = SnapshotStore(settings.state_dir / "streams", section.token_valid_s, secret)
 
     def ticket(self, config: Config, caller: str) -> Ticket | None:
         """Return what the config's token says, None without one; raises `InvalidRequest` unless it is the caller's."""
@@ -205,8 +206,8 @@ class Keeper:
             self._kept.write_all(rows.worker, rows.model, saved.tensors)
             if self._kept_detector is not None:
                 self._kept_detector.write_all(rows.worker, rows.detector, saved.detector)
-        except (InvalidRequest, KeyError, TypeError) as error:
-            log.warning("snapshot does not fit", session=self.identity.session_id, error=str(error))
+        except Exception as error:  # whatever a file that was changed, or of another version, comes to
+            log.warning("snapshot does not fit", session=self.identity.session_id, error=type(error).__name__)
             return None
         return restored
 
