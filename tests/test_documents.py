@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
+
+from streamer.engine.metrics import EngineMetrics
+from streamer.host.metrics import HostMetrics
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -41,6 +45,16 @@ def test_the_first_page_leads_to_all_others() -> None:
     linked = {link.partition("#")[0] for link in _LINK.findall(text)}
     assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= linked
     assert len(text.splitlines()) <= 200
+
+
+def test_operators_read_of_every_series() -> None:
+    """docs/operations.md names everything that the server measures."""
+    registry = CollectorRegistry()
+    EngineMetrics(registry)
+    by_key = HostMetrics(registry).by_key
+    text = (ROOT / "docs/operations.md").read_text()
+    names = {metric.name for metric in (*registry.collect(), *by_key.collect())}
+    assert {name for name in names if f"`{name}" not in text} == set()
 
 
 def test_the_picture_of_the_whole_stays_small() -> None:

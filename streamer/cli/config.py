@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from streamer.config import Settings
 
 app = typer.Typer(help="Check and show settings.", no_args_is_help=True)
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 File = Annotated[Path | None, typer.Argument(help="Settings in TOML; without it, defaults and the environment.")]
 
@@ -69,8 +72,9 @@ def _access_findings(settings: Settings) -> Iterator[str]:
 def _lines(values: Mapping[str, Any], where: str = "") -> Iterator[str]:
     """Return dotted keys, which are TOML in any order; what is unset is a comment."""
     for key, value in values.items():
-        name = f"{where}{key}"
-        if isinstance(value, Mapping):
+        # Names of models are keys too, and may hold what bare keys of TOML do not.
+        name = where + (key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False))
+        if isinstance(value, Mapping) and value:
             yield from _lines(value, f"{name}.")
         elif value is None:
             yield f"# {name} is unset"
@@ -80,7 +84,11 @@ def _lines(values: Mapping[str, Any], where: str = "") -> Iterator[str]:
 
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items() if item is not None) + " }"
+        return (
+            "{}"
+            if not value
+            else "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items() if item is not None) + " }"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, datetime):

@@ -83,9 +83,11 @@ def test_shown_settings_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("STREAMER_HTTP_PORT", "8081")
     digest = "sha256:" + "0" * 64
     keys = f"[[access.keys]]\nname = 'a'\nhash = '{digest}'\nexpires = 2030-01-01T00:00:00Z\n"
-    file = write(tmp_path, 'models = ["é", "b"]\n' + keys)
+    aliases = "[openai.aliases]\n'whisper-1' = 'b'\n'a.b c' = 'é'\n"
+    file = write(tmp_path, 'models = ["é", "b"]\n' + keys + aliases)
     result = streamer("config", "show", file)
     assert tomllib.loads(result.stdout)["http_port"] == 8081
+    assert "deepgram.aliases = {}" in result.stdout
     expected = load_settings(Path(file))
     assert load_settings(Path(write(tmp_path, result.stdout)), {}, {}) == expected
 
