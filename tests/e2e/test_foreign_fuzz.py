@@ -24,7 +24,7 @@ from tests.e2e.serving import Served
 AT_ONCE = 24
 # The first batch of a seeded run is of the simplest cases.
 SAMPLE = 3
-FULL = 10_000 // AT_ONCE
+FULL = -(-10_000 // AT_ONCE)
 # Against hanging only: all that the server waits for is shorter.
 PATIENCE_S = 25
 STATUSES = {code.http for code in REFUSALS} | {200, 304, 404, 405, 421, 426, 499}
