@@ -95,6 +95,10 @@ class Engine:
         """Admit no new streams of `bundle` (`name@version`); those that are open go on."""
         self.bundles = tuple(served for served in self.bundles if served.key != bundle)
 
+    def restore(self, bundle: Bundle) -> None:
+        """Admit new streams of a retired bundle again, which was not removed yet."""
+        self.bundles = (*self.bundles, bundle)
+
     def remove(self, bundle: str) -> None:
         """Free what a retired bundle holds; raises `ValueError` while a stream still has a slot of it."""
         used = self.used_slots(bundle)

@@ -30,18 +30,21 @@ class Rollout:
         self._settings = settings
         # One model is loaded or taken out at a time.
         self._changing = asyncio.Lock()
-        # Versions that wait for the end of their last stream, `name@version`.
-        self._retired: set[str] = set()
+        # Versions that wait for the end of their last stream, by `name@version`.
+        self._retired: dict[str, Bundle] = {}
 
     async def load(self, name: str) -> str:
         """Serve the newest version of `name`, or `name@version`, from the bundle path; returns `name@version`.
 
-        It takes the place of the version that is served under its name. Raises `UnknownBundle`, `BundleError` or
-        `InvalidRequest`, and then nothing has changed.
+        It takes the place of the version that is served under its name. One that was replaced and still has streams
+        is there at once. Raises `UnknownBundle`, `BundleError` or `InvalidRequest`, and then nothing has changed.
         """
         async with self._changing:
             bundle, model, program = await asyncio.to_thread(self._read, name)
-            await asyncio.to_thread(self._engine.add, bundle, program)
+            if bundle.key in self._retired:
+                self._engine.restore(self._retired.pop(bundle.key))
+            else:
+                await asyncio.to_thread(self._engine.add, bundle, program)
             old = self._catalogue.put(model)
             if old is not None:
                 self._retire(old)
@@ -65,14 +68,15 @@ class Rollout:
         """Free what retired models hold once their last stream has ended; to be called now and then."""
         for key in [key for key in self._retired if not self._engine.used_slots(key)]:
             self._engine.remove(key)
-            self._retired.discard(key)
+            del self._retired[key]
             log.info("model removed", model=key)
 
     def _read(self, name: str) -> tuple[Bundle, Model, Program | None]:
         bundle = Registry(self._settings.bundle_path).resolve(name)
         self._catalogue.check_new(bundle)
-        if bundle.key in self._retired:
-            raise InvalidRequest(f"{bundle.key} was unloaded and still has streams, load it after their end")
+        retired = self._retired.get(bundle.key)
+        if retired is not None and retired.digest != bundle.digest:
+            raise InvalidRequest(f"another {bundle.key} still has streams, load this one after their end")
         return bundle, Model.of(bundle), program_of(bundle.manifest, bundle.folder)
 
     def _is_new(self, name: str) -> bool:
@@ -80,4 +84,4 @@ class Rollout:
 
     def _retire(self, bundle: Bundle) -> None:
         self._engine.retire(bundle.key)
-        self._retired.add(bundle.key)
+        self._retired[bundle.key] = bundle

@@ -18,7 +18,7 @@ from streamer.host import Host, Stream
 from streamer.session.messages import Audio, Config, Done, End, Ready, Result
 from tests.cli.conftest import speech
 from tests.gateway.serving import with_loop
-from tests.toys import write_counter_asr
+from tests.toys import edit_manifest, write_counter_asr
 
 CONFIG = Config("pcm_f32le", 16000, 1)
 PCM = speech(2.0).tobytes()
@@ -78,11 +78,48 @@ async def test_a_new_version_takes_over_without_losing_a_stream(tmp_path: Path) 
         assert [f"{model.name}@{model.version}" for model in host.models()] == [NEW]
         assert await finish(new, PCM) == expected
         host.rollout.remove_retired()
-        with pytest.raises(InvalidRequest, match=r"^counter-asr@1\.0\.0 was unloaded and still has streams, load it "):
-            await host.rollout.load(OLD)
         assert await finish(old, PCM[HALF:]) == expected
         host.rollout.remove_retired()
         assert [worker.used_slots(OLD) for worker in host.workers] == [0, 0]
+        assert await host.rollout.load(OLD) == OLD
+
+
+@with_loop
+async def test_the_old_version_is_back_at_once(tmp_path: Path) -> None:
+    """What was replaced and still has streams needs no loading; the streams of both versions end as they began."""
+    async with hosting(tmp_path) as host:
+        old, _ = await opened(host)
+        write_counter_asr(tmp_path / "new", version="1.1.0")
+        await host.rollout.load(NEW)
+        bad, ready = await opened(host)
+        assert ready.model == NEW
+        assert await host.rollout.load(OLD) == OLD
+        again, ready = await opened(host)
+        assert ready.model == OLD
+        texts = [await finish(stream, PCM) for stream in (old, bad, again)]
+        assert texts[0]
+        assert texts == [texts[0]] * 3
+        # What is served again is not taken for what was replaced.
+        host.rollout.remove_retired()
+        last, ready = await opened(host)
+        assert (ready.model, await finish(last, PCM)) == (OLD, texts[0])
+        assert await host.rollout.load(NEW) == NEW
+
+
+@with_loop
+async def test_another_bundle_of_a_version_that_has_streams_is_refused(tmp_path: Path) -> None:
+    """What is on the disk must be what its streams began with; after their end it may be loaded."""
+    async with hosting(tmp_path) as host:
+        old, _ = await opened(host)
+        write_counter_asr(tmp_path / "new", version="1.1.0")
+        await host.rollout.load(NEW)
+        edit_manifest(tmp_path / "old" / "counter-asr", lambda manifest: manifest.update(description="another"))
+        with pytest.raises(
+            InvalidRequest, match=r"^another counter-asr@1\.0\.0 still has streams, load this one after "
+        ):
+            await host.rollout.load(OLD)
+        await finish(old, PCM)
+        host.rollout.remove_retired()
         assert await host.rollout.load(OLD) == OLD
 
 
