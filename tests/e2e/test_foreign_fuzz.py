@@ -77,7 +77,7 @@ async def _request(case: Request, host: str, port: int) -> None:
 async def _some(reader: asyncio.StreamReader, answered: bool) -> bytes:
     """What comes next; a mutated request may keep the connection open behind its answer, or never be whole."""
     try:
-        async with asyncio.timeout(1.0 if answered else 3.0):
+        async with asyncio.timeout(0.25 if answered else 0.75):
             return await reader.read(65536)
     except TimeoutError:
         return b""
