@@ -52,7 +52,9 @@ def resample(samples: np.ndarray, rate: int, speed: float = 1.0) -> np.ndarray:
 
 
 def _utterance(pack: str, line: dict) -> Utterance:
-    return Utterance(pack, line["audio"], line["text"] or "", line["speaker"] or "", line["split"], line["source"])
+    return Utterance(
+        pack, line["audio"], line["text"] or "", line["speaker"] or "", line["split"], line.get("source", "")
+    )
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
