@@ -74,7 +74,11 @@ class HttpProtocol(H11Protocol):
             if begun:
                 self.transport.close()
                 return
-        super().send_400_response(msg)
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            # uvicorn would say why in a body, which the answer to HEAD does not have; its head has left.
+            self.transport.close()
 
     @property
     def _is_between_requests(self) -> bool:

@@ -88,6 +88,10 @@ async def test_upgrades_that_cannot_be_read_are_refused(head: bytes) -> None:
 TWO_READINGS = {
     "two lengths": POST + b"Content-Length: 4\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
     "different lengths": POST + b"Content-Length: 4\r\nContent-Length: 0\r\n\r\nabcd",
+    "two lengths for an answer without a body": POST.replace(b"POST", b"HEAD", 1)
+    + b"Content-Length: 4\r\n"
+    + CHUNKED
+    + b"\r\n0\r\n\r\n",
     "another coding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "a space before the colon": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
     "two hosts": POST + b"Host: b\r\n\r\n",
