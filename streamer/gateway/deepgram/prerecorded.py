@@ -82,6 +82,7 @@ class _Prerecorded:
         async with aclosing(limited_body(request, self._settings.max_upload_mb * _MIB, idle_s)) as body:
             async for chunk in body:
                 await asyncio.to_thread(file.write, chunk)
+        await asyncio.to_thread(file.flush)
 
     async def _transcripts(self, file: _Received, wanted: FileRequest, caller: Caller) -> list[Transcript]:
         """Recognise the average of the channels, or one channel after the other, so that it takes one slot."""
@@ -94,7 +95,8 @@ class _Prerecorded:
     async def _recognised(self, file: _Received, channel: int | None, wanted: FileRequest, caller: Caller) -> _Heard:
         services = self._services
         limits = UploadLimits(max_duration_s=self._settings.max_audio_s)
-        data = await asyncio.to_thread(file.again)
+        # Not in a thread: a client that went meanwhile would leave it open.
+        data = file.again()
         if wanted.format is None:
             sound = read_ahead(Upload(data, _NAME, channel).decoded(limits, services.settings.session))
         else:
@@ -138,9 +140,12 @@ class _Received:
         self._file.write(data)
         self._hash.update(data)
 
-    def again(self) -> BinaryIO:
-        """Open it at its begin; only one of these may be open at a time."""
+    def flush(self) -> None:
+        """Have all of it on disk."""
         self._file.flush()
+
+    def again(self) -> BinaryIO:
+        """Open it, flushed before, at its begin; only one of these may be open at a time. Touches no disk."""
         found = os.fdopen(os.dup(self._file.fileno()), "rb")
         found.seek(0)
         return found
