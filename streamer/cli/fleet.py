@@ -53,21 +53,33 @@ class Member:
 
     async def until_ready(self) -> bool:
         """Wait until it serves; False if it ends before."""
+        await _until_readable(self._pipe.fileno())
         try:
-            self.addresses = await asyncio.to_thread(self._pipe.recv)
+            self.addresses = self._pipe.recv()
         except EOFError:
             return False
         return True
 
     async def until_gone(self) -> int | None:
         """Wait for its end; returns the exit status."""
-        await asyncio.to_thread(self._process.join)
+        await _until_readable(self._process.sentinel)
+        self._process.join()
         return self._process.exitcode
 
     def send_signal(self, number: signal.Signals) -> None:
         """Pass a signal on, unless it is gone."""
         if self._process.is_alive() and self._process.pid is not None:
             os.kill(self._process.pid, number)
+
+
+async def _until_readable(descriptor: int) -> None:
+    """Wait without a thread: a pool that watched one process per core would have none left for anything else."""
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 class Fleet:

@@ -236,7 +236,7 @@ class Stream:
                 return
             self._keeper = keeper
             if keeper is None:
-                self.session.open(task, self._bundle, now, *([detector] if detector else []))
+                self.session.open(task, self._bundle, now, detector)
             else:
                 self.session = keeper.begin(self.session, task, rows, now)
             # A stream that was restored may have audio.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from streamer.cli.fleet import member_settings
+from streamer.cli.fleet import _until_readable, member_settings
 from streamer.client import connect
 from streamer.config import EngineSection, Settings
 from streamer.session.messages import Config, Result
@@ -129,6 +131,25 @@ def test_a_port_of_another_server_is_not_shared(toys: Path) -> None:
         )
         assert result.exit_code == 1
         assert f"streamer: cannot bind to 127.0.0.1:{port}: Address already in use" in result.stderr
+
+
+def test_watching_takes_no_threads() -> None:
+    """However many processes are watched, threads are left to ask them for their metrics."""
+
+    async def run() -> None:
+        pipes = [multiprocessing.Pipe() for _ in range(3)]
+        waiting = [asyncio.create_task(_until_readable(here.fileno())) for here, _ in pipes]
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        assert await asyncio.to_thread(lambda: 7) == 7
+        assert not any(task.done() for task in waiting)
+        for _, there in pipes:
+            there.close()
+        await asyncio.gather(*waiting)
+        for here, _ in pipes:
+            here.close()
+
+    asyncio.run(run())
 
 
 def test_shares_add_up() -> None:
