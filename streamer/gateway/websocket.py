@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 
 import structlog
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from streamer.errors import StreamerError
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
-from streamer.gateway.sockets import sent
+from streamer.gateway.sockets import farewell, sent
 from streamer.session.messages import ClientMessage, Ready, ServerMessage
 from streamer.wire import json
 from streamer.wire.failure import Failure
 
 SUBPROTOCOL = "streamer.v1"
-_FAREWELL_S = 1.0
 
 log = structlog.get_logger()
 
@@ -44,18 +40,11 @@ class _Connection:
 
     async def serve(self) -> None:
         services = self._services
-        try:
+        async with farewell(self._fail, "websocket stream failed"):
             await self._accept()
             caller = services.access.of_websocket(self._websocket)
             await relay(services.host.connect(caller), self._incoming(), self._write, services.write_timeout_s)
             await sent(self._websocket.close(1000))
-        except ClientGone:
-            return
-        except StreamerError as error:
-            await self._fail(Failure.of(error))
-        except Exception as error:
-            log.exception("websocket stream failed")
-            await self._fail(Failure.of(error))
 
     async def _accept(self) -> None:
         offered = self._websocket.scope["subprotocols"]
@@ -73,9 +62,7 @@ class _Connection:
             self._wire_rate = message.wire_rate
         await sent(self._websocket.send_text(json.encode_server(message, self._wire_rate)))
 
-    async def _fail(self, failure: Failure) -> None:
-        # Who does not read will not read this either.
-        with contextlib.suppress(ClientGone, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
-                await sent(self._websocket.send_text(json.encode_error(failure)))
-                await sent(self._websocket.close(failure.code.websocket, failure.code.name))
+    async def _fail(self, error: Exception) -> None:
+        failure = Failure.of(error)
+        await sent(self._websocket.send_text(json.encode_error(failure)))
+        await sent(self._websocket.close(failure.code.websocket, failure.code.name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -13,7 +12,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from streamer.audio.encodings import COMPRESSED
-from streamer.errors import InvalidRequest, SlowReader, StreamerError
+from streamer.errors import InvalidRequest, StreamerError
 from streamer.gateway.deepgram.controls import Control, read_control
 from streamer.gateway.deepgram.described import (
     REQUEST_ID_HEADER,
@@ -28,13 +27,12 @@ from streamer.gateway.deepgram.request import LiveRequest, read_live
 from streamer.gateway.frames import byte_frames, pcm_frames
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
-from streamer.gateway.sockets import sent, told
+from streamer.gateway.sockets import farewell, sent, told
 from streamer.host import Stream
 from streamer.session.messages import Audio, ClientMessage, Config, Finalize, KeepAlive, ServerMessage
 from streamer.wire.failure import Failure
 
 PATH = "/v1/listen"
-_FAREWELL_S = 1.0
 
 log = structlog.get_logger()
 
@@ -71,14 +69,8 @@ class _Connection:
             await self._refuse(error)
             return
         try:
-            await self._carry(stream)
-        except ClientGone:
-            return
-        except StreamerError as error:
-            await self._fail(Failure.of(error))
-        except Exception as error:
-            log.exception("deepgram stream failed")
-            await self._fail(Failure.of(error))
+            async with farewell(self._fail, "deepgram stream failed"):
+                await self._carry(stream)
         finally:
             stream.abort()
 
@@ -154,15 +146,13 @@ class _Connection:
         with contextlib.suppress(ClientGone):
             await sent(self._websocket.send_denial_response(error_response(error, self._request_id)))
 
-    async def _fail(self, failure: Failure) -> None:
+    async def _fail(self, error: Exception) -> None:
+        failure = Failure.of(error)
         assert self._talk is not None  # the stream was open
         kept = self._talk.replies.flush()
         last = {"type": "Error", "variant": failure.code.name, "description": failure.message}
-        # Who does not read will not read this either.
-        with contextlib.suppress(ClientGone, SlowReader, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
-                await self._say([*kept, last])
-                await sent(self._websocket.close(*close_frame(failure)))
+        await self._say([*kept, last])
+        await sent(self._websocket.close(*close_frame(failure)))
 
 
 class _Talk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,13 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from streamer.audio.pcm import bytes_per_sample
-from streamer.errors import SlowReader, StreamerError, StreamTimeout
+from streamer.errors import StreamerError, StreamTimeout
 from streamer.gateway.openai.inbox import Inbox
 from streamer.gateway.openai.realtime_events import Event, error_event, event_text
 from streamer.gateway.openai.realtime_session import Session
-from streamer.gateway.relay import ClientGone, relay
+from streamer.gateway.relay import relay
 from streamer.gateway.services import Services
-from streamer.gateway.sockets import sent, told
+from streamer.gateway.sockets import farewell, sent, told
 from streamer.session.messages import Audio, ClientMessage, Config, Done, Finalize, ServerMessage
 from streamer.wire.failure import Failure
 
@@ -32,7 +31,6 @@ _BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 _QUIET_S = 600.0
 # How far live audio may run ahead of the clock before it is held back, instead of being refused like other live audio.
 _AHEAD_S = 1.0
-_FAREWELL_S = 1.0
 
 log = structlog.get_logger()
 
@@ -57,23 +55,17 @@ class _Connection:
     async def serve(self) -> None:
         """Serve until the client goes, or its stream fails."""
         try:
-            offered = self._websocket.scope["subprotocols"]
-            # A browser cannot read the status of a refused upgrade: accept first, then say what is wrong.
-            await sent(self._websocket.accept(_SUBPROTOCOL if _SUBPROTOCOL in offered else None))
-            caller = self._services.access.of_websocket(self._websocket)
-            beta = "realtime=v1" in self._websocket.headers.get("openai-beta", "") or _BETA_SUBPROTOCOL in offered
-            session = Session(self._services, self._websocket.query_params, beta)
-            await self.say([session.created()])
-            while True:
-                first = await self._until_audio(session)
-                await self._stream(session, self._services.host.connect(caller), first)
-        except ClientGone:
-            return
-        except StreamerError as error:
-            await self._fail(error)
-        except Exception as error:
-            log.exception("realtime session failed")
-            await self._fail(error)
+            async with farewell(self._fail, "realtime session failed"):
+                offered = self._websocket.scope["subprotocols"]
+                # A browser cannot read the status of a refused upgrade: accept first, then say what is wrong.
+                await sent(self._websocket.accept(_SUBPROTOCOL if _SUBPROTOCOL in offered else None))
+                caller = self._services.access.of_websocket(self._websocket)
+                beta = "realtime=v1" in self._websocket.headers.get("openai-beta", "") or _BETA_SUBPROTOCOL in offered
+                session = Session(self._services, self._websocket.query_params, beta)
+                await self.say([session.created()])
+                while True:
+                    first = await self._until_audio(session)
+                    await self._stream(session, self._services.host.connect(caller), first)
         finally:
             await self._inbox.close()
 
@@ -112,11 +104,8 @@ class _Connection:
 
     async def _fail(self, error: Exception) -> None:
         code = Failure.of(error).code
-        # Who does not read will not read this either.
-        with contextlib.suppress(ClientGone, SlowReader, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
-                await self.say([error_event(error)])
-                await sent(self._websocket.close(code.websocket, code.name))
+        await self.say([error_event(error)])
+        await sent(self._websocket.close(code.websocket, code.name))
 
 
 class _Carrier:

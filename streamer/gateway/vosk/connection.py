@@ -11,18 +11,16 @@ import structlog
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from streamer.errors import InvalidRequest, StreamerError
+from streamer.errors import InvalidRequest
 from streamer.gateway.frames import pcm_frames
 from streamer.gateway.relay import ClientGone, relay
 from streamer.gateway.services import Services
-from streamer.gateway.sockets import sent, told
+from streamer.gateway.sockets import farewell, sent, told
 from streamer.gateway.vosk.replies import Replies
 from streamer.gateway.vosk.requests import Change, Eof, Settings, read_text
 from streamer.host import Stream
 from streamer.session.messages import ClientMessage, Config, Finalize, Finalized, ServerMessage
 from streamer.wire.failure import Failure
-
-_FAREWELL_S = 1.0
 
 log = structlog.get_logger()
 
@@ -54,7 +52,7 @@ class _Connection:
 
     async def serve(self) -> None:
         services = self._services
-        try:
+        async with farewell(self._fail, "vosk stream failed"):
             await sent(self._websocket.accept())
             stream = services.host.connect(services.access.of_websocket(self._websocket))
             # Without audio the stream never begins; with it, eof is answered once all is said.
@@ -62,13 +60,6 @@ class _Connection:
                 await relay(stream, self._incoming(stream), self._take, services.write_timeout_s)
             await self._reply(self._replies.result())
             await sent(self._websocket.close(1000))
-        except ClientGone:
-            return
-        except StreamerError as error:
-            await self._fail(Failure.of(error))
-        except Exception as error:
-            log.exception("vosk stream failed")
-            await self._fail(Failure.of(error))
 
     async def _incoming(self, stream: Stream) -> AsyncIterator[ClientMessage]:
         while (event := await self._websocket.receive())["type"] == "websocket.receive":
@@ -120,10 +111,9 @@ class _Connection:
     async def _reply(self, text: str) -> None:
         await told(self._websocket, text, self._services.write_timeout_s)
 
-    async def _fail(self, failure: Failure) -> None:
+    async def _fail(self, error: Exception) -> None:
         """Say what is wrong in the place of a reply. The protocol knows no errors, but people read replies."""
-        with contextlib.suppress(ClientGone, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
-                text = json.dumps({"error": failure.message, "code": failure.code.name})
-                await sent(self._websocket.send_text(text))
-                await sent(self._websocket.close(failure.code.websocket, failure.code.name))
+        failure = Failure.of(error)
+        text = json.dumps({"error": failure.message, "code": failure.code.name})
+        await sent(self._websocket.send_text(text))
+        await sent(self._websocket.close(failure.code.websocket, failure.code.name))
