@@ -6,12 +6,12 @@
 from streamer.client.access import Tls
 from streamer.client.files import transcribe
 from streamer.client.microphone import Microphone
-from streamer.client.models import Model
 from streamer.client.pace import Arrival, Recording, stream_file
 from streamer.client.reconnect import BufferFull, CannotResume, Reconnect
 from streamer.client.stream import ClientStream, connect
 from streamer.client.sync import Client
 from streamer.session.messages import Config, Endpointing, Result
+from streamer.session.messages import ModelInfo as Model
 from streamer.transcripts.transcript import Segment, Transcript, Word
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,30 +13,11 @@ from streamer.client import grpc as over_grpc
 from streamer.client import http
 from streamer.client.access import Access
 from streamer.client.stream import check_url
+from streamer.session.messages import ModelInfo as Model
 from streamer.v1 import speech_pb2 as pb
 
 _METHOD = "/streamer.v1.Models/ListModels"
 _TIMEOUT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model that a server serves. `chunk_ms` is its step, `delay_ms` its algorithmic delay at its `sample_rate`."""
-
-    name: str
-    version: str
-    task: str
-    description: str
-    languages: tuple[str, ...]
-    sample_rate: int
-    chunk_ms: float
-    delay_ms: float
-    is_default: bool
-
-    @property
-    def key(self) -> str:
-        """`name@version`."""
-        return f"{self.name}@{self.version}"
 
 
 async def list_models(url: str, access: Access) -> tuple[Model, ...]:

@@ -14,10 +14,11 @@ from streamer.client.feeder import Feeder
 from streamer.client.files import AudioSource, transcribe
 from streamer.client.formats import BYTES_PER_SAMPLE
 from streamer.client.microphone import Microphone
-from streamer.client.models import Model, list_models
+from streamer.client.models import list_models
 from streamer.client.reconnect import Reconnect
 from streamer.client.stream import check_url, connect
 from streamer.session.messages import Config, Result
+from streamer.session.messages import ModelInfo as Model
 from streamer.transcripts.transcript import Transcript
 
 

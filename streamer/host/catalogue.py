@@ -7,22 +7,8 @@ from dataclasses import dataclass
 
 from streamer.bundle.loader import Bundle
 from streamer.errors import InvalidRequest, UnknownBundle
+from streamer.session.messages import ModelInfo as ModelInfo
 from streamer.tasks.registry import TaskMaker, task_maker
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """One served bundle, as clients see it."""
-
-    name: str
-    version: str
-    task: str
-    description: str
-    languages: tuple[str, ...]
-    sample_rate: int
-    chunk_ms: float
-    delay_ms: float
-    is_default: bool
 
 
 @dataclass(frozen=True, slots=True)

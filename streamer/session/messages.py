@@ -212,3 +212,23 @@ class Done:
 
 
 ServerMessage = Ready | Result | SpeechEvent | Finalized | Flow | Warning | Done
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that a server serves. `chunk_ms` is its step, `delay_ms` its algorithmic delay at its `sample_rate`."""
+
+    name: str
+    version: str
+    task: str
+    description: str
+    languages: tuple[str, ...]
+    sample_rate: int
+    chunk_ms: float
+    delay_ms: float
+    is_default: bool
+
+    @property
+    def key(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
