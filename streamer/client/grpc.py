@@ -30,6 +30,9 @@ _BARE_CODES: dict[grpc.StatusCode, type[StreamerError]] = {
     # The message exceeds what the server receives at all.
     grpc.StatusCode.RESOURCE_EXHAUSTED: MessageTooLarge,
 }
+# What grpc.aio says of a call over which it could not write.
+_BROKEN_OFF = "Internal error from Core"
+_STATUS_POLLS, _STATUS_POLL_S = 50, 0.01
 _EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
@@ -72,10 +75,23 @@ class GrpcTransport:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise translate(error) from None
+            raise translate(await self._told(error)) from None
         if message is _EOF:
             raise ConnectionError("server closed the stream before done")
         return protobuf.decode_server(message)
+
+    async def _told(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """Return what the server said at the end of the call, if it comes soon after `error`.
+
+        A write that is on its way when the server ends the call fails first, and the library makes up a status of its
+        own until the server's has arrived.
+        """
+        for _ in range(_STATUS_POLLS):
+            if await self._call.details() != _BROKEN_OFF:
+                break
+            await asyncio.sleep(_STATUS_POLL_S)
+        told = await self._call.code(), await self._call.trailing_metadata(), await self._call.details()
+        return grpc.aio.AioRpcError(told[0], error.initial_metadata(), told[1], told[2], None)
 
     async def close(self) -> None:
         """Hang up: cancels the call unless it is over."""
