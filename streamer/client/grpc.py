@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # the stubs lack it
 
 from streamer.client.access import ANYBODY, Access
 from streamer.errors import MessageTooLarge, PermissionDenied, StreamerError, Unauthenticated
@@ -30,9 +30,6 @@ _BARE_CODES: dict[grpc.StatusCode, type[StreamerError]] = {
     # The message exceeds what the server receives at all.
     grpc.StatusCode.RESOURCE_EXHAUSTED: MessageTooLarge,
 }
-# What grpc.aio says of a call over which it could not write.
-_BROKEN_OFF = "Internal error from Core"
-_STATUS_POLLS, _STATUS_POLL_S = 50, 0.01
 _EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
@@ -56,17 +53,21 @@ class GrpcTransport:
         self._channel = channel
         method: Any = channel.stream_stream(
             _METHOD,
-            request_serializer=pb.ClientMessage.SerializeToString,
+            # Never called: see `write`.
+            request_serializer=bytes,
             response_deserializer=pb.ServerMessage.FromString,
         )
         self._call: Any = method(metadata=access.metadata)
 
     async def write(self, message: ClientMessage) -> None:
         """Send one message, waiting for room; drops it if the server has ended the stream."""
-        encoded = protobuf.encode_client(message)
+        encoded = protobuf.encode_client(message).SerializeToString()
         try:
-            await self._call.write(encoded)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await self._call.wait_for_connection()
+            # Not `write`: where the server ends the call under it, that puts a status of its own in the place of the
+            # server's, and what the server said before can be read no more.
+            await self._call._cython_call.send_serialized_message(encoded)
+        except (grpc.aio.AioRpcError, cygrpc.InternalError):
             # The call is over; `read` tells why.
             return
 
@@ -75,23 +76,10 @@ class GrpcTransport:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise translate(await self._told(error)) from None
+            raise translate(error) from None
         if message is _EOF:
             raise ConnectionError("server closed the stream before done")
         return protobuf.decode_server(message)
-
-    async def _told(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """Return what the server said at the end of the call, if it comes soon after `error`.
-
-        A write that is on its way when the server ends the call fails first, and the library makes up a status of its
-        own until the server's has arrived.
-        """
-        for _ in range(_STATUS_POLLS):
-            if await self._call.details() != _BROKEN_OFF:
-                break
-            await asyncio.sleep(_STATUS_POLL_S)
-        told = await self._call.code(), await self._call.trailing_metadata(), await self._call.details()
-        return grpc.aio.AioRpcError(told[0], error.initial_metadata(), told[1], told[2], None)
 
     async def close(self) -> None:
         """Hang up: cancels the call unless it is over."""

@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import grpc
 import pytest
 
-from streamer.client import grpc as over_grpc
+from streamer.client import ClientStream, connect
 from streamer.errors import ModelFault
+from streamer.session.messages import Config, Done, Result, ServerMessage
+from tests.gateway.fake_host import FakeHost
+from tests.gateway.serving import serving, with_loop
 
-REAL = (grpc.StatusCode.INTERNAL, "step failed", grpc.aio.Metadata(("streamer-error", "internal")))
-
-
-class Call:
-    """A call whose own status stands until the server's has been asked for `late` times."""
-
-    def __init__(self, late: int) -> None:
-        self._late = late
-
-    async def read(self) -> None:
-        nothing = grpc.aio.Metadata()
-        raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, "Internal error from Core", None)
-
-    async def details(self) -> str:
-        self._late -= 1
-        return REAL[1] if self._late < 0 else "Internal error from Core"
-
-    async def code(self) -> grpc.StatusCode:
-        return REAL[0]
-
-    async def trailing_metadata(self) -> grpc.aio.Metadata:
-        return REAL[2] if self._late < 0 else grpc.aio.Metadata()
+CONFIG = Config("pcm_s16le", 16000, 1)
 
 
-def transport_over(call: Call) -> over_grpc.GrpcTransport:
-    transport = object.__new__(over_grpc.GrpcTransport)
-    transport._call = call
-    return transport
+async def hear(stream: ClientStream, heard: list[ServerMessage]) -> None:
+    """Take what comes, up to the end."""
+    while (message := await stream.receive()) is not None:
+        heard.append(message)
 
 
-@pytest.mark.parametrize("late", [0, 2])
-def test_the_status_of_the_server_is_told_once_it_is_there(monkeypatch: pytest.MonkeyPatch, late: int) -> None:
-    """Its error reaches the caller, not what the library made up meanwhile."""
-    monkeypatch.setattr(over_grpc, "_STATUS_POLL_S", 0.0)
-    with pytest.raises(ModelFault, match="^step failed$"):
-        asyncio.run(transport_over(Call(late)).read())
-
-
-def test_a_call_without_an_answer_is_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who never hears from the server is told so, after a while."""
-    monkeypatch.setattr(over_grpc, "_STATUS_POLL_S", 0.0)
-    with pytest.raises(ConnectionError, match="Internal error from Core$"):
-        asyncio.run(transport_over(Call(10**6)).read())
+@with_loop
+async def test_all_that_the_server_said_is_told_whenever_it_ends_the_call() -> None:
+    """Results that were said before, then the server's error: not what the library makes up of a write that failed."""
+    host = FakeHost()
+    async with serving(host) as addresses:
+        for _ in range(20):
+            async with connect(addresses.grpc, CONFIG) as stream:
+                await stream.send(b"12")
+                assert isinstance(await stream.receive(), Result)
+                for number in range(3):
+                    host.streams[-1].say(Result(number, 0, "kept", 4, True, False, 0, 1, 1.0))
+                host.streams[-1].end(ModelFault("step failed"))
+                for _ in range(50):
+                    await stream.send(b"1" * 4000)
+                heard: list[ServerMessage] = []
+                with pytest.raises(ModelFault, match="^step failed$"):
+                    await hear(stream, heard)
+                kept = [message for message in heard if isinstance(message, Result) and message.text == "kept"]
+                assert len(kept) == 3
+                assert not any(isinstance(message, Done) for message in heard)
