@@ -112,7 +112,7 @@ async def serve_until_told(
 
 
 def _served(host: Host) -> list[str]:
-    return [f"{model.name}@{model.version}" for model in host.models()]
+    return [model.key for model in host.models()]
 
 
 def _models_of(settings: Settings) -> list[str]:

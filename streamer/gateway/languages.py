@@ -27,7 +27,7 @@ def served_language(tag: str, model: str, models: Iterable[ModelInfo]) -> str:
 
 def _languages(model: str, models: Iterable[ModelInfo]) -> tuple[str, ...]:
     for info in models:
-        is_asked = model in (info.name, f"{info.name}@{info.version}") if model else info.is_default
+        is_asked = model in (info.name, info.key) if model else info.is_default
         if info.task == "transcribe" and is_asked:
             return info.languages
     return ()

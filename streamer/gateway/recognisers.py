@@ -26,11 +26,6 @@ def has_detector(services: Services) -> bool:
     return any(info.task == "vad" for info in services.host.models())
 
 
-def key_of(info: ModelInfo) -> str:
-    """Return `name@version`."""
-    return f"{info.name}@{info.version}"
-
-
 def find(name: str, aliases: Mapping[str, str], served: Iterable[ModelInfo]) -> ModelInfo:
     """Return the model of `served` that a client calls `name`; raises `UnknownBundle`."""
     served = tuple(served)
@@ -43,7 +38,7 @@ def find(name: str, aliases: Mapping[str, str], served: Iterable[ModelInfo]) -> 
 
 def language_of(tag: str, info: ModelInfo, services: Services) -> str:
     """Return what `info` calls the language `tag`, empty if none is given; raises `InvalidRequest`."""
-    language = served_language(tag, key_of(info), services.host.models())
+    language = served_language(tag, info.key, services.host.models())
     if language and info.languages and language not in info.languages:
         raise InvalidRequest(f"model {info.name} speaks {', '.join(info.languages)}, got {tag!r:.40}")
     return language
@@ -59,4 +54,4 @@ def check_aliases(section: str, aliases: Mapping[str, str], services: Services) 
 
 
 def _named(name: str, served: Iterable[ModelInfo]) -> ModelInfo | None:
-    return next((info for info in served if name in (info.name, key_of(info))), None)
+    return next((info for info in served if name in (info.name, info.key)), None)

@@ -18,6 +18,7 @@ from streamer.session.messages import (
     Finalize,
     Finalized,
     Limits,
+    ModelInfo,
     Ready,
     Result,
     ServerMessage,
@@ -30,7 +31,7 @@ LIMITS = Limits(
 
 
 @dataclass(frozen=True)
-class FakeModelInfo:
+class FakeModelInfo(ModelInfo):
     name: str = "echo"
     version: str = "1"
     task: str = "transcribe"

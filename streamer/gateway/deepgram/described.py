@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
-from streamer.gateway.recognisers import key_of
 from streamer.gateway.refusals import refusal_headers
 from streamer.transcripts.transcript import Word
 from streamer.wire.failure import Failure
@@ -47,7 +46,7 @@ class RequestInfo:
     @property
     def model_uuid(self) -> str:
         """The same for every server with this version of the model."""
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"streamer:{key_of(self.model)}"))
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"streamer:{self.model.key}"))
 
     @property
     def model_info(self) -> dict[str, str]:

@@ -22,7 +22,6 @@ from streamer.gateway.deepgram.described import REQUEST_ID_HEADER, RequestInfo, 
 from streamer.gateway.deepgram.live import PATH
 from streamer.gateway.deepgram.raw import RawUpload
 from streamer.gateway.deepgram.request import FileRequest, read_file
-from streamer.gateway.recognisers import key_of
 from streamer.gateway.recognition import ENCODING, Recognition, Upload, opened, transcript_of, unless_gone
 from streamer.gateway.relay import ClientGone
 from streamer.gateway.services import Services
@@ -109,7 +108,7 @@ class _Prerecorded:
             raise
         recognition = Recognition(stream, _config(wanted, form.sample_rate), sound, services.write_timeout_s)
         try:
-            model = key_of(wanted.wanted.model)
+            model = wanted.wanted.model.key
             return _Heard(await transcript_of(recognition, _NAME, model, form.sample_rate), form.channels)
         finally:
             await recognition.close()
@@ -168,7 +167,7 @@ def _config(wanted: FileRequest, sample_rate: int) -> Config:
         wanted.format.encoding if wanted.format else ENCODING,
         sample_rate,
         channels=1,
-        model=key_of(wanted.wanted.model),
+        model=wanted.wanted.model.key,
         mode="file",
         language=wanted.wanted.language,
         interim_results=False,

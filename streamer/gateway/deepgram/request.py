@@ -71,7 +71,7 @@ class LiveRequest:
             format.encoding,
             format.sample_rate,
             self.channels,
-            model=recognisers.key_of(self.wanted.model),
+            model=self.wanted.model.key,
             mode=mode,
             language=self.wanted.language,
             interim_results=self.interim_results,

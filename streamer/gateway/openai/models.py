@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute, Route
 from streamer.errors import InvalidRequest, StreamerError, UnknownBundle
 from streamer.gateway import recognisers
 from streamer.gateway.openai.errors import BadParameter, UnknownModel, error_response
-from streamer.gateway.recognisers import key_of as key_of
 from streamer.gateway.recognisers import transcribers as transcribers
 from streamer.gateway.services import Services
 

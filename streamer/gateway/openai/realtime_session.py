@@ -88,7 +88,7 @@ class Session:
             now.encoding,
             now.sample_rate,
             channels=1,
-            model=models.key_of(info),
+            model=info.key,
             # Turns are found while they are spoken, so their audio comes at the pace of speech.
             mode="live" if turns else self._services.settings.adapter_mode,
             language=models.language_of(now.language, info, self._services, "language"),

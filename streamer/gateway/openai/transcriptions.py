@@ -13,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 
 from streamer.audio.files import UploadLimits
 from streamer.errors import InvalidRequest, StreamerError
-from streamer.gateway.openai import models
 from streamer.gateway.openai.answers import answer, server_sent
 from streamer.gateway.openai.errors import BadParameter, describe, error_response
 from streamer.gateway.openai.form import read_form
@@ -94,7 +93,7 @@ class _Transcriptions:
         recognition = Recognition(stream, _config(wanted, rate), sound, services.write_timeout_s)
         if wanted.stream:
             return await _event_stream(request, recognition)
-        model = models.key_of(wanted.model)
+        model = wanted.model.key
         try:
             transcript = await unless_gone(request, transcript_of(recognition, form.file_name, model, rate))
         finally:
@@ -115,7 +114,7 @@ def _config(request: TranscriptionRequest, sample_rate: int) -> Config:
         ENCODING,
         sample_rate,
         channels=1,
-        model=models.key_of(request.model),
+        model=request.model.key,
         mode="file",
         language=request.language,
         interim_results=request.stream,

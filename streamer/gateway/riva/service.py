@@ -170,7 +170,7 @@ async def _recognize(services: Services, data: bytes, context: Context) -> Any:
 def _models(services: Services, name: str) -> Any:
     """Describe the models, or the one called `name`, in the words that NVIDIA's scripts look for."""
     served = [model for model in services.host.models() if model.task == "transcribe"]
-    chosen = [model for model in served if name in ("", model.name, f"{model.name}@{model.version}")]
+    chosen = [model for model in served if name in ("", model.name, model.key)]
     if not chosen:
         raise UnknownBundle(f"unknown model {name!r:.60}, expected one of {', '.join(model.name for model in served)}")
     response = riva.ModelsResponse()

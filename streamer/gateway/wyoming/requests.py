@@ -96,7 +96,7 @@ def _models(models: Iterable[ModelInfo]) -> list[dict[str, Any]]:
     for model in models:
         if model.task == "transcribe":
             # The name alone means the first version, so further ones are named in full.
-            name = f"{model.name}@{model.version}" if model.name in found else model.name
+            name = model.key if model.name in found else model.name
             found[name] = {
                 "name": name,
                 "version": model.version,
