@@ -112,6 +112,10 @@ class SpeechDetector:
             found += self._task.finish_segment()
         return [speech_event(activity, self._intake) for activity in found]
 
+    def keep_spans(self) -> None:
+        """From now on `has_speech` is asked, and `forget` told what will not be asked for."""
+        self._task.keep_spans()
+
     def has_speech(self, start: int, end: int) -> bool:
         """Whether any frame from sample `start` to sample `end` may be speech, as far as is known."""
         to_wire = self._intake.to_wire

@@ -30,6 +30,7 @@ class SilenceGate:
 
     def __init__(self, detector: SpeechDetector, task: Task, wire_rate: int) -> None:
         self._detector = detector
+        detector.keep_spans()
         self._chunk_samples = task.chunk_samples
         self._before = round((task.flush_samples / task.sample_rate + HANGOVER_S) * wire_rate)
         self._after = round(task.hop_samples / task.sample_rate * wire_rate)

@@ -140,8 +140,6 @@ class Lane:
         events = self.detector.complete(outputs)
         for event in events if self._config.vad.events else ():
             self._answers.put(event)
-        if self._gate is None:
-            self.detector.forget(self.detector.covered)
         self._act_on_controls()
 
     def resume_point(self) -> ResumePoint | None:

@@ -73,7 +73,8 @@ class DetectSpeech:
     `min_speech_s`; it ends with the last such frame before `min_silence_s` of lower ones. What it says depends on the
     audio alone, not on how it came. Frames of chunks that end in padding end no speech; `finish_segment` does.
 
-    `spans` are the stretches of audio that may hold speech, with no minimum: what a gate must let through.
+    `spans` are the stretches of audio that may hold speech, with no minimum: what a gate must let through. They are
+    kept once `keep_spans` was called; whoever calls it forgets them too, or they would grow with the stream.
     """
 
     def __init__(self, detection: Detection, options: Vad) -> None:
@@ -99,6 +100,7 @@ class DetectSpeech:
         self._last = 0
         self._speaks = False
         self._spans: list[tuple[int, int]] = []
+        self._keeps_spans = False
 
     @property
     def heard(self) -> int:
@@ -110,6 +112,10 @@ class DetectSpeech:
         """From which sample to which there may be speech, in order, as far as not forgotten."""
         size = self._detection.frame_samples
         return [(first * size, end * size) for first, end in self._spans]
+
+    def keep_spans(self) -> None:
+        """From now on somebody asks for `spans`."""
+        self._keeps_spans = True
 
     def forget(self, position: int) -> None:
         """Drop the spans that end at the sample `position` or before."""
@@ -175,7 +181,8 @@ class DetectSpeech:
         frame = self._frames
         self._frames += 1
         if speech >= self._threshold - HYSTERESIS:
-            self._note(frame)
+            if self._keeps_spans:
+                self._note(frame)
             if self._first is None and speech >= self._threshold:
                 self._first = frame
             self._last = frame

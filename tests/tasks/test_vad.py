@@ -82,11 +82,21 @@ def test_padding_ends_no_speech_but_the_end_does(detection: Detection) -> None:
 def test_spans_are_what_may_be_speech(detection: Detection) -> None:
     """A gate learns of every frame that may be speech, however short, and forgets the past when told to."""
     task = DetectSpeech(detection, OPTIONS)
+    task.keep_spans()
     hear(task, "....#####.........######........")
     assert task.spans == [(4 * FRAME, 9 * FRAME), (18 * FRAME, 24 * FRAME)]
     assert task.heard >= 32 * FRAME
     task.forget(9 * FRAME)
     assert task.spans == [(18 * FRAME, 24 * FRAME)]
+
+
+def test_what_is_remembered_does_not_grow_with_the_stream(detection: Detection) -> None:
+    """Nobody forgets spans where nobody asks for them: a resume token of a long stream would not fit."""
+    task = DetectSpeech(detection, OPTIONS)
+    hear(task, "..#######.........")
+    begun = len(json.dumps(task.state()))
+    hear(task, "..#######........." * 500)
+    assert len(json.dumps(task.state())) < begun + 20
 
 
 @settings(max_examples=50, deadline=None)
