@@ -1,0 +1,1 @@
+"""CarelessWhisper: Whisper made causal by block masks and low-rank adapters, and its offline parent."""
