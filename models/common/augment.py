@@ -9,7 +9,7 @@ from models.common.features import FLOOR
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often and how strongly rows are changed; gains in nepers of power."""
+    """How often and how strongly rows are changed; gains in nepers of power. `floor`: the power of silence."""
 
     gain: tuple[float, float] = (-3.0, 2.0)
     noise_share: float = 0.35
@@ -21,17 +21,18 @@ class Augmentation:
     time_width: int = 24
     mel_masks: int = 2
     mel_width: int = 18
+    floor: float = FLOOR
 
 
 def augment(rows: np.ndarray, noise: np.ndarray | None, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Change log-mel f32[T, M]; `noise` is log-mel of any length to be mixed in, if any."""
-    power = np.maximum(np.exp(rows) - FLOOR, 0)
+    power = np.maximum(np.exp(rows) - settings.floor, 0)
     if rng.random() < settings.reverberation_share:
         power = reverberate(power, rng.uniform(*settings.reverberation_decay), rng.uniform(0.02, 0.15))
     if noise is not None:
-        power += _scaled_noise(power, noise, rng.uniform(*settings.snr), rng)
+        power += _scaled_noise(power, noise, rng.uniform(*settings.snr), settings.floor, rng)
     power *= np.exp(rng.uniform(*settings.gain))
-    return spec_augment(np.log(power + FLOOR, dtype=np.float32), settings, rng)
+    return spec_augment(np.log(power + settings.floor, dtype=np.float32), settings, rng)
 
 
 def reverberate(power: np.ndarray, decay: float, level: float) -> np.ndarray:
@@ -60,9 +61,11 @@ def spec_augment(rows: np.ndarray, settings: Augmentation, rng: np.random.Genera
     return rows
 
 
-def _scaled_noise(power: np.ndarray, noise: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
+def _scaled_noise(
+    power: np.ndarray, noise: np.ndarray, snr: float, floor: float, rng: np.random.Generator
+) -> np.ndarray:
     """Noise power f32[T, M], looped from a random start, `snr` nepers of power below the speech."""
     index = (rng.integers(len(noise)) + np.arange(len(power))) % len(noise)
-    loud = np.maximum(np.exp(noise) - FLOOR, 0)
+    loud = np.maximum(np.exp(noise) - floor, 0)
     ratio = power.mean() / max(loud.mean(), 1e-9)
     return loud[index] * (ratio * np.exp(-snr))

@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.common.augment import Augmentation, augment
+from models.common.clips import Clips, Source
 from models.common.features import FLOOR, MELS
-from models.common.shards import Clip, read_shards
+from models.common.shards import Clip
 from models.common.text import Pieces, spell
 from models.transducer.config import SUBSAMPLING
 
 FRAMES_PER_S = 12.5
-_SHARES = {"real": 0.6, "synthetic": 0.4}  # of the seconds drawn
-_RESCAN = 2000  # draws between two looks for new shards
 _ROUND = 4  # lengths are padded to a multiple of this
 _TAIL = 2  # valid frames of silence after the speech, in which a late last word may come out
 _MAX_LEAD = 16  # log-mel rows of silence before the speech
@@ -88,30 +86,6 @@ def collate(
     )
 
 
-class Stream:
-    """Endless shuffled clips of one kind; new clips join at the next shuffle."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self._queue: list[Clip] = []
-        self.clips: list[Clip] = []
-        self.seconds = 0.0
-
-    def draw(self) -> Clip:
-        """Take the next clip and count its seconds."""
-        if not self._queue:
-            self._queue = [self.clips[i] for i in self._rng.permutation(len(self.clips))]
-        clip = self._queue.pop()
-        self.seconds += clip.entry.frames / 100
-        return clip
-
-    def extend(self, clips: list[Clip]) -> None:
-        """Add clips and shuffle anew."""
-        if clips:
-            self.clips += clips
-            self._queue = []
-
-
 class Batches:
     """Endless training batches of about `seconds` of audio each, twice that in the last third of a run.
 
@@ -127,22 +101,16 @@ class Batches:
     ) -> None:  # fmt: skip
         self._altered = altered
         self._curriculum = curriculum
-        self._folder, self._pieces = folder, pieces
+        self._pieces = pieces
         self._progress, self._seconds = progress, seconds
         self._rng = np.random.default_rng(seed)
-        self._augmentation = Augmentation()
-        self._streams = {kind: Stream(self._rng) for kind in (*_SHARES, "noise")}
+        self._clips = Clips(Source(folder, _LONGEST), self._rng)
         self._buckets: dict[int, list[Clip]] = defaultdict(list)
-        self._seen: set[Path] = set()
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches for ever."""
-        draws = 0
         while True:
-            if draws % _RESCAN == 0:
-                self._scan()
-            draws += 1
-            clip = self._draw()
+            clip = self._clips.draw()
             if self._easy() and clip.entry.frames > _EASY_LONGEST:
                 continue
             frames = self._bucket(clip)
@@ -151,20 +119,6 @@ class Batches:
                 batch = self._batch(self._buckets.pop(frames), frames)
                 if batch is not None:
                     yield batch
-
-    def _scan(self) -> None:
-        new = sorted(set(self._folder.glob("*.jsonl")) - self._seen)
-        self._seen.update(new)
-        clips = [clip for clip in read_shards(new) if clip.entry.split == "train"]
-        for kind, stream in self._streams.items():
-            stream.extend([clip for clip in clips if clip.entry.kind == kind and clip.entry.frames <= _LONGEST])
-        if not self._streams["real"].clips:
-            raise ValueError(f"expected shards of real training speech in {self._folder}, got none")
-
-    def _draw(self) -> Clip:
-        """Draw from the kind that is furthest behind its share of the seconds."""
-        kinds = [kind for kind in _SHARES if self._streams[kind].clips]
-        return self._streams[min(kinds, key=lambda k: self._streams[k].seconds / _SHARES[k])].draw()
 
     def _easy(self) -> bool:
         return self._progress() < self._curriculum.easy
@@ -188,23 +142,11 @@ class Batches:
         return collate(rows, labels, letters, frames) if rows else None
 
     def _augmented(self, clip: Clip) -> np.ndarray:
-        # A random lead moves the words against the grid of chunks.
+        plain = self._rng.random() * self._curriculum.all_altered > self._progress()
+        altered = not plain and self._rng.random() <= self._altered
+        return self._clips.rows(clip, self._led, altered)
+
+    def _led(self, rows: np.ndarray) -> np.ndarray:
+        """A random lead of silence moves the words against the grid of chunks."""
         lead = np.full((self._rng.integers(_MAX_LEAD), MELS), np.log(FLOOR), np.float32)
-        rows = np.concatenate([lead, clip.load()])
-        if self._rng.random() * self._curriculum.all_altered > self._progress() or self._rng.random() > self._altered:
-            return rows
-        return augment(rows, self._noise(), self._augmentation, self._rng)
-
-    def _noise(self) -> np.ndarray | None:
-        """Rows to mix in: an environmental clip, another speaker, or none."""
-        chance = self._rng.random()
-        noise, real = self._streams["noise"].clips, self._streams["real"].clips
-        if chance < self._augmentation.noise_share and noise:
-            return noise[self._rng.integers(len(noise))].load()
-        if chance > 1 - self._augmentation.babble_share:
-            return np.logaddexp(*(_loop(real[self._rng.integers(len(real))].load(), 600) for _ in range(2)))
-        return None
-
-
-def _loop(rows: np.ndarray, frames: int) -> np.ndarray:
-    return rows[np.arange(frames) % len(rows)]
+        return np.concatenate([lead, rows])
