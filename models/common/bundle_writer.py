@@ -2,19 +2,25 @@
 
 import hashlib
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.common.onnx_export import OPSET, export_graph
+from models.common.onnx_export import OPSET, FreeLengths, export_graph
 from models.common.slots import SlottedGraph, StateSpec
 from streamer.bundle.manifest import MANIFEST_NAME, Manifest
 
-_TYPES = {torch.float32: "TYPE_FP32", torch.int64: "TYPE_INT64", torch.bool: "TYPE_BOOL"}
+_TYPES = {
+    torch.float32: "TYPE_FP32",
+    torch.float16: "TYPE_FP16",
+    torch.int64: "TYPE_INT64",
+    torch.bool: "TYPE_BOOL",
+}
 
 
 def sha256(path: Path) -> str:
@@ -41,15 +47,14 @@ def write_graph(
     inputs: Sequence[Tensor],
     extra: Mapping[str, Any],
     taps: Sequence[str] = (),
-    free: Collection[str] = (),
+    free: FreeLengths = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Export `graph` to `folder/name.onnx` and return its manifest entry; `inputs` are example rows `[B, *dims]`.
 
-    `taps` and `free` as in `export_graph`; every output of a graph with free inputs has the same free length first.
+    `taps` and `free` as in `export_graph`.
     """
     path = folder / f"{name}.onnx"
     export_graph(graph, inputs, path, taps, free)
-    states = [state.name for state in graph.states]
     with torch.no_grad():
         outputs = run_rows(graph, inputs, [True] * inputs[0].shape[0])
     return {
@@ -57,12 +62,12 @@ def write_graph(
         "file": path.name,
         "sha256": sha256(path),
         "opset": OPSET,
-        "inputs": [_tensor(key, row, key in free) for key, row in zip(graph.inputs, inputs, strict=True)],
-        "outputs": [_tensor(key, row, bool(free)) for key, row in zip(graph.outputs, outputs, strict=True)],
+        "inputs": [_tensor(key, row, len(free.get(key, ()))) for key, row in zip(graph.inputs, inputs, strict=True)],
+        "outputs": [_tensor(key, row, len(free.get(key, ()))) for key, row in zip(graph.outputs, outputs, strict=True)],
         "pools": list(graph.pools),
         "groups": list(graph.groups),
-        "reads": states,
-        "writes": states,
+        "reads": [state.name for state in graph.states],
+        "writes": [state.name for state in graph.written],
         **extra,
     }
 
@@ -85,7 +90,7 @@ def write_reference(folder: Path, name: str, graph: SlottedGraph, steps: Mapping
             inputs = [steps[key][t : t + 1] for key in graph.inputs]
             starts = [torch.tensor([t == 0]) for _ in graph.groups]
             results = graph(inputs, [torch.tensor([1]) for _ in graph.pools], starts, arenas)
-            arenas = list(results[len(graph.outputs) :])
+            arenas = graph.updated(arenas, results)
             for output, value in zip(graph.outputs, results, strict=False):
                 recorded[output].append(value[0])
     path = folder / f"{name}.reference.npz"
@@ -111,6 +116,6 @@ def asset(folder: Path, source: Path, name: str) -> dict[str, str]:
     return {"file": name, "sha256": sha256(target)}
 
 
-def _tensor(name: str, example: Tensor, is_free: bool) -> dict[str, Any]:
-    dims = list(example.shape[1:])
-    return {"name": name, "data_type": _TYPES[example.dtype], "dims": [-1, *dims[1:]] if is_free else dims}
+def _tensor(name: str, example: Tensor, free: int) -> dict[str, Any]:
+    dims = [-1] * free + list(example.shape[1 + free :])
+    return {"name": name, "data_type": _TYPES[example.dtype], "dims": dims}

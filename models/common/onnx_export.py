@@ -1,8 +1,9 @@
 """Export of a slotted graph to ONNX: dynamic batch and slots, small weights in float16, safe to run in place."""
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -17,6 +18,8 @@ OPSET = 20
 HALF, TRANSPOSED = "_half", "_transposed"
 # Below this size a tensor stays float32: biases and norms weigh little and feel rounding most.
 _HALF_FROM_ELEMENTS = 4096
+# What may be done to an arena: nothing here takes longer for more slots.
+_PARTIAL = ("Gather", "GatherND", "ScatterND", "Shape")
 
 
 def round_weights(module: torch.nn.Module) -> None:
@@ -39,16 +42,24 @@ def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
     return weights
 
 
+FreeLengths = Mapping[str, Sequence[str]]
+"""By input or output: the names of its leading `dims` that are free; equal names are equal lengths."""
+
+
 def export_graph(
-    graph: SlottedGraph, inputs: Sequence[Tensor], path: Path, taps: Sequence[str] = (), free: Collection[str] = ()
+    graph: SlottedGraph,
+    inputs: Sequence[Tensor],
+    path: Path,
+    taps: Sequence[str] = (),
+    free: FreeLengths = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """Trace `graph` with example `inputs` `[B >= 2, *dims]` and write the model, safe to run in place.
 
-    `taps` are values of the step that keep their names inside the model without being outputs. The first of `dims` of
-    the inputs in `free` is a free length. Raises `ValueError` if a state is not written by a scatter into its own
-    arena, or a tap is not there.
+    `taps` are values of the step that keep their names inside the model without being outputs. Raises `ValueError` if
+    a state is not written by a scatter into its own arena, if an arena is read whole, or if a tap is not there.
     """
-    graph = SlottedGraph(graph.step, graph.inputs, (*graph.outputs, *taps), graph.states)
+    read_only = {state.name for state in graph.states} - {state.name for state in graph.written}
+    graph = SlottedGraph(graph.step, graph.inputs, (*graph.outputs, *taps), graph.states, read_only)
     batch, slots = inputs[0].shape[0], inputs[0].shape[0] + 2
     arguments = (
         list(inputs),
@@ -59,9 +70,9 @@ def export_graph(
     batch_axis = torch.export.Dim("batch", min=1, max=4096)
     slot_axis = torch.export.Dim("slots", min=2, max=1 << 20)
     shapes = tuple([{0: slot_axis if i == 3 else batch_axis} for _ in part] for i, part in enumerate(arguments))
+    lengths = {name: torch.export.Dim(name, min=1, max=1 << 20) for names in free.values() for name in names}
     for name, axes in zip(graph.inputs, shapes[0], strict=True):
-        if name in free:
-            axes[1] = torch.export.Dim(f"length_of_{name}", min=1, max=1 << 20)
+        axes.update({axis: lengths[length] for axis, length in enumerate(free.get(name, ()), start=1)})
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer's own deprecations and its remarks on shared axis names; nothing about the graph.
         warnings.simplefilter("ignore")
@@ -74,7 +85,8 @@ def export_graph(
     _hide(model, taps)
     name_weights(model, graph)
     store_halves(model)
-    order_writers(model, [state.name for state in graph.states])
+    require_partial_reads(model, [state.name for state in graph.states])
+    order_writers(model, [state.name for state in graph.written])
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     return model
@@ -138,6 +150,14 @@ def store_halves(model: onnx.ModelProto) -> None:
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def require_partial_reads(model: onnx.ModelProto, states: Sequence[str]) -> None:
+    """Raise `ValueError` if a node reads an arena whole: every stream's state would be copied for each step."""
+    for node in model.graph.node:
+        for state in set(node.input) & set(states):
+            if node.op_type not in _PARTIAL:
+                raise ValueError(f"state {state}: expected {', '.join(_PARTIAL)} of the arena, got {node.op_type}")
 
 
 def order_writers(model: onnx.ModelProto, states: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ def torch_alone(graph: SlottedGraph, chunks: Chunks) -> Outputs:
             inputs = [torch.from_numpy(chunk[name])[None] for name in graph.inputs]
             starts = [torch.tensor([t == 0]) for _ in graph.groups]
             results = graph(inputs, [torch.tensor([0]) for _ in graph.pools], starts, arenas)
-            arenas = list(results[len(graph.outputs) :])
+            arenas = graph.updated(arenas, results)
             recorded.append({name: value[0].numpy() for name, value in zip(graph.outputs, results, strict=False)})
     return _stack(recorded)
 

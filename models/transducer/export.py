@@ -156,7 +156,8 @@ def export_bundle(
 def write_joint(folder: Path, model: Transducer) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write the graph `joint` with a recorded run; returns the manifest's entries of both."""
     joint, inputs = joint_graph(model), joint_inputs(model.config, 2)
-    entry = write_graph(folder, "joint", joint, inputs, {}, taps=["predicted"], free=["contexts"])
+    free = {"contexts": ["hypotheses"], "log_probs": ["hypotheses"]}
+    entry = write_graph(folder, "joint", joint, inputs, {}, taps=["predicted"], free=free)
     encoded, contexts = joint_inputs(model.config, _REFERENCE_STEPS)
     return entry, write_reference(folder, "joint", joint, {"encoded": encoded, "contexts": contexts})
 
