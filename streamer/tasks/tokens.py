@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from streamer.errors import BundleError
 
@@ -15,6 +16,27 @@ GOES_ON = "@@"
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPECIAL = re.compile(r"<[^<>\s]+>")
+
+
+class Writing(Protocol):
+    """How the tokens of a vocabulary become words; see `Vocabulary`."""
+
+    def __contains__(self, token: int) -> bool: ...
+
+    def has_text(self, token: int) -> bool:
+        """Whether `token` stands for text."""
+
+    def starts_word(self, token: int) -> bool:
+        """Whether a new word begins with `token`."""
+
+    def goes_on(self, token: int) -> bool:
+        """Whether the next token belongs to the same word, whatever it is."""
+
+    def is_spaced(self, token: int) -> bool:
+        """Whether a space comes before the word that `token` begins."""
+
+    def raw_text(self, token: int) -> bytes:
+        """Return the UTF-8 bytes of `token`, which may be a part of a character."""
 
 
 @dataclass(frozen=True, slots=True)

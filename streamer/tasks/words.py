@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from streamer.tasks.base import WordSpan
-from streamer.tasks.tokens import Vocabulary
+from streamer.tasks.tokens import Writing
 
 # How long a word lasts at most after its last token: a token stands at one frame and has no end of its own.
 MAX_TAIL_S = 0.4
@@ -18,11 +18,15 @@ _LEAST = 1e-6
 
 
 class Token(NamedTuple):
-    """A token that stands for text, the frame of the stream that emitted it and its log-probability."""
+    """A token that stands for text, the frame of the stream that emitted it and its log-probability.
+
+    `opens` says that a word begins with it although its piece does not: nothing that the model knew came before it.
+    """
 
     id: int
     frame: int
     logp: float
+    opens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +63,19 @@ class Spelling:
     spaced: bool
 
 
-def group_words(tokens: Sequence[Token], vocabulary: Vocabulary) -> list[Sequence[Token]]:
+def group_words(tokens: Sequence[Token], vocabulary: Writing) -> list[Sequence[Token]]:
     """Split tokens where words start. The last group may be a word that is still being spoken."""
     starts = [
         index
         for index, token in enumerate(tokens)
-        if index == 0 or (vocabulary.starts_word(token.id) and not vocabulary.goes_on(tokens[index - 1].id))
+        if index == 0
+        or token.opens
+        or (vocabulary.starts_word(token.id) and not vocabulary.goes_on(tokens[index - 1].id))
     ]
     return [tokens[begin:end] for begin, end in pairwise([*starts, len(tokens)])]
 
 
-def spell(tokens: Sequence[Token], vocabulary: Vocabulary, is_final: bool) -> list[Spelling]:
+def spell(tokens: Sequence[Token], vocabulary: Writing, is_final: bool) -> list[Spelling]:
     """Return the words of `tokens`, without those that have no text yet.
 
     A character at the end whose byte pieces have not all arrived is left out until they have, so that text only grows;
@@ -81,7 +87,7 @@ def spell(tokens: Sequence[Token], vocabulary: Vocabulary, is_final: bool) -> li
         is_whole = is_final or index + 1 < len(groups)
         text = _decode(b"".join(vocabulary.raw_text(token.id) for token in group), is_whole)
         if text:
-            words.append(Spelling(group, text, vocabulary.is_spaced(group[0].id)))
+            words.append(Spelling(group, text, group[0].opens or vocabulary.is_spaced(group[0].id)))
     return words
 
 
