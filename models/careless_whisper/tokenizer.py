@@ -15,9 +15,10 @@ import tiktoken
 from models.common.text import BLANK, UNKNOWN
 
 _CODES = (
-    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi "
-    "ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd "  # codespell:ignore te
-    "gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"  # codespell:ignore fo
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta "
+    "no th ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk "  # codespell:ignore te
+    "sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb "  # codespell:ignore fo
+    "my bo tl mg as tt haw ln ha ba jw su yue"
 )
 LANGUAGES = tuple(_CODES.split())
 """Codes in the order of their ids; Cantonese, the last, is known to the vocabulary of 51866 alone."""
