@@ -49,7 +49,7 @@ class WhisperMel(nn.Module):
 
 def normalise(log_mel: Tensor, loudest: Tensor) -> Tensor:
     """Clamp rows f32[B, rows, mels] to 8 below `loudest` f32[B] or f32[B, rows], and scale them."""
-    limit = (loudest - RANGE).view(len(log_mel), -1, 1)
+    limit = (loudest - RANGE).view(log_mel.shape[0], -1, 1)
     return (torch.maximum(log_mel, limit) + 4) / 4
 
 
