@@ -22,8 +22,8 @@ class ByteVocabulary:
     pieces: tuple[bytes, ...]
 
     def has_text(self, token: int) -> bool:
-        """Whether `token` stands for text: all that the file lists do."""
-        return 0 <= token < len(self.pieces)
+        """Whether `token` stands for text: all that the file lists do, but an empty piece."""
+        return 0 <= token < len(self.pieces) and bool(self.pieces[token])
 
     def __contains__(self, token: int) -> bool:
         return 0 <= token < len(self.pieces)
@@ -48,7 +48,7 @@ class ByteVocabulary:
 
 def _is_unspaced(piece: bytes) -> bool:
     """Whether `piece` begins with kana or Han, or the first bytes of one: U+3041 to U+30FF, U+3400 to U+9FFF."""
-    first = piece[0]
+    first = piece[0] if piece else 0
     if first != 0xE3:
         return 0xE4 <= first <= 0xE9
     # Without its second byte, U+3000 to U+3FFF may be punctuation, which goes with the word before.
@@ -82,8 +82,9 @@ def _parse(name: str, number: int, line: bytes) -> tuple[int, bytes]:
     fields = line.split()
     try:
         encoded, rank = fields
-        piece = base64.b64decode(encoded, validate=True)
-        if piece and rank.isdigit() and len(rank) < 9:
+        # The empty piece, which some files list, is a lone padding.
+        piece = b"" if encoded == b"=" else base64.b64decode(encoded, validate=True)
+        if rank.isdigit() and len(rank) < 9:
             return int(rank), piece
     except (ValueError, binascii.Error):
         pass

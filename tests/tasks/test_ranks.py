@@ -34,6 +34,14 @@ def test_pieces_by_rank(tmp_path: Path) -> None:
     assert -1 not in words
 
 
+def test_an_empty_piece_has_no_text(tmp_path: Path) -> None:
+    """Whisper's multilingual file ends with one, written as a lone `=`."""
+    words = vocabulary(tmp_path, b"YQ== 0\n= 1\n")
+    assert words.pieces == (b"a", b"")
+    assert not words.has_text(1)
+    assert not words.starts_word(1)
+
+
 def test_words_begin_with_a_space_or_in_a_script_without() -> None:
     """Han begins a word of its own even when its bytes come in several pieces; its punctuation does not."""
     words = ByteVocabulary(PIECES)
