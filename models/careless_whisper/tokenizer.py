@@ -125,7 +125,7 @@ def of_ranks(
     if language_ids < 0 or (languages and len(languages) != language_ids):
         expected = size - language_ids + len(languages)
         raise ValueError(f"{tokens.name}: expected a model of {expected} ids with its {len(ranks)} tokens, got {size}")
-    encoding = tiktoken.Encoding(tokens.name, pat_str=_WORDS, mergeable_ranks=dict(ranks), special_tokens={})
+    encoding = encoding_of(tokens.name, ranks)
     eot = len(ranks)
     blank = (*encoding.encode(" "), eot)
     draft = Vocabulary(tokens, size, eot, tuple(languages), language_ids, (), blank)
@@ -144,6 +144,11 @@ def of_pieces(tokens: Path, languages: Sequence[str] = ()) -> Vocabulary:
     eot, size = len(lines), len(lines) + 2 + len(languages) + len(_SPECIALS)
     draft = Vocabulary(tokens, size, eot, tuple(languages), len(languages), (), (eot,))
     return _with_suppressed(draft, [BLANK, UNKNOWN, *range(draft.sot, size)])
+
+
+def encoding_of(name: str, ranks: Ranks) -> tiktoken.Encoding:
+    """What turns text into ids of `ranks` and back; it knows no special ids."""
+    return tiktoken.Encoding(name, pat_str=_WORDS, mergeable_ranks=dict(ranks), special_tokens={})
 
 
 def non_speech(encoding: tiktoken.Encoding) -> tuple[int, ...]:

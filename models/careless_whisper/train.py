@@ -1,0 +1,108 @@
+"""Train a small Whisper from nothing, or adapters of a released one; a restart continues.
+
+From nothing, the encoder learns letters by CTC before the decoder joins in; first with all that was said, then, when
+words can be aligned, at several stops per clip with what was said until then.
+"""
+
+import argparse
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.careless_whisper import objective
+from models.careless_whisper.data import Batch, Batches, Curriculum
+from models.careless_whisper.objective import Learner, Weights
+from models.careless_whisper.scratch import Sizes, untrained
+from models.careless_whisper.texts import Texts, of_file
+from models.careless_whisper.validation import report_sets
+from models.common.training import Schedule, Settings, Trainer
+
+
+class Teacher:
+    """The loss of a batch, by how far the run is: CTC alone, then whole texts, then stops."""
+
+    def __init__(self, trainer: Trainer, texts: Texts, arguments: argparse.Namespace) -> None:
+        self._trainer, self._texts = trainer, texts
+        self._weights = Weights(arguments.ctc, 1.0, arguments.guide)
+        self._ctc_alone, self._whole, self._stops = arguments.ctc_alone, arguments.whole, arguments.stops
+        self._rng = np.random.default_rng(trainer.progress.updates)
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, float], float]:
+        """Loss to minimise, its parts, and the seconds of audio in the batch."""
+        model, weights, done = self._trainer.model, self._weights, self._trainer.fraction
+        limits = objective.draw_limits(batch.mel.shape[2] // 2, self._rng)
+        frames = model.whisper.encoder(batch.mel, objective.encoder_mask(limits))
+        log_probs = model.spelling(frames)
+        ctc = objective.ctc_loss(log_probs, batch)
+        if done < self._ctc_alone:
+            return ctc, {"ctc": ctc.item()}, batch.audio_s
+        count = None if done < self._whole else self._stops
+        lesson = objective.lesson(batch, self._texts, log_probs.detach(), limits, count, self._rng)
+        tokens = objective.corrupt(lesson.tokens, self._texts, weights.corrupted, self._rng)
+        logits, attended = objective.decode_stops(model.whisper.decoder, tokens, lesson.heard, frames)
+        said = objective.decoder_loss(logits, lesson, weights.smoothing)
+        guide = objective.guide_loss(attended, lesson)
+        total = weights.ctc * ctc + weights.decoder * said + weights.guide * guide
+        return total, {"ctc": ctc.item(), "decoder": said.item(), "guide": guide.item()}, batch.audio_s
+
+
+def main() -> None:
+    """Run from the command line; see --help."""
+    arguments = _parse()
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    texts = of_file(arguments.features / "tokens.txt")
+    sizes = Sizes(arguments.width, arguments.layers, arguments.text_layers)
+    dims = sizes.dims(texts.vocabulary.size)
+    model = Learner(untrained(dims))
+    if arguments.init:
+        weights = torch.load(arguments.init, weights_only=True, map_location="cpu")["average"]
+        model.load_state_dict(weights, strict=False)
+    schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup)
+    settings = Settings(schedule, arguments.out, evaluate_every_s=60 * arguments.evaluate_minutes)
+    trainer = Trainer(model, settings, asdict(dims))
+    curriculum = Curriculum(arguments.easy, arguments.altered)
+    batches = Batches(
+        arguments.features,
+        texts,
+        lambda: trainer.fraction,
+        arguments.batch,
+        arguments.seed + trainer.progress.updates,
+        curriculum,
+    )
+    evaluate = partial(report_sets, Learner(untrained(dims)), texts, arguments.features)
+    trainer.run(iter(batches), Teacher(trainer, texts, arguments), evaluate)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--features", type=Path, required=True, help="folder written by prepare")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument("--budget-minutes", type=float, default=90.0, help="training time over all restarts")
+    parser.add_argument("--evaluate-minutes", type=float, default=15.0)
+    parser.add_argument("--batch", type=float, default=16.0, help="seconds of audio; doubled in the last third")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
+    parser.add_argument("--warmup", type=int, default=500, help="updates until the peak rate")
+    parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--layers", type=int, default=5)
+    parser.add_argument("--text-layers", type=int, default=2)
+    parser.add_argument("--easy", type=float, default=0.08, help="share of the run with short clips alone")
+    parser.add_argument("--altered", type=float, default=0.5, help="share of the run until all clips are augmented")
+    parser.add_argument("--ctc-alone", type=float, default=0.06, help="share of the run before the decoder joins in")
+    parser.add_argument("--whole", type=float, default=0.45, help="share of the run with whole texts alone")
+    parser.add_argument("--stops", type=int, default=4, help="stops per clip after that")
+    parser.add_argument("--ctc", type=float, default=0.5, help="weight of CTC")
+    parser.add_argument("--guide", type=float, default=0.1, help="weight of the guide of the cross-attention")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--init", type=Path, help="checkpoint to start from")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
