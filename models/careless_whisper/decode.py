@@ -42,7 +42,7 @@ OUTPUTS = (
 
 
 class Decode(nn.Module):
-    """M nodes `tokens`, `places` i64[B, M] that see cached cells `past` bool[B, M, S] and new nodes `fresh` bool[B, M, M].
+    """M nodes `tokens`, `places` i64[B, M] that see cells `past` bool[B, M, S] and new nodes `fresh` bool[B, M, M].
 
     First the cache is cut to `keep` i64[B] cells; `count` i64[B] of the nodes stay in it. `audio` i64[B, X], of which
     only the length counts, is how many frames of window `bank` i64[B] are looked at. For the nodes `ask` i64[B, Q] come
@@ -90,8 +90,8 @@ class Decode(nn.Module):
     def embed(self, tokens: Tensor, places: Tensor) -> Tensor:
         """Nodes i64[B, M] to f32[B, M, d]; ids and places out of range are the nearest in range."""
         decoder, dims = self.model.decoder, self.sizes.dims
-        place = places.clamp(0, dims.n_text_ctx - 1)
-        return decoder.token_embedding(tokens.clamp(0, dims.n_vocab - 1)) + decoder.positional_embedding[place]
+        place = functional.embedding(places.clamp(0, dims.n_text_ctx - 1), decoder.positional_embedding)
+        return decoder.token_embedding(tokens.clamp(0, dims.n_vocab - 1)) + place
 
     def masks(self, inputs: Rows, used: Tensor) -> tuple[Tensor, Tensor]:
         """Pages i64[B, p] of the cached cells, and the mask f32[B, 1, M, p * PAGE] of which a node sees."""

@@ -48,7 +48,7 @@ class Encode(nn.Module):
         before = counts.gather(1, bank[:, None])[:, 0].clamp(max=most - new).clamp(min=0)
         position = (before[:, None] + torch.arange(new)).clamp(max=most - 1)
         mel = self.mel_rows(inputs["origin"], before, new, state)
-        frames = self.stem(mel, before) + encoder.positional_embedding[position]
+        frames = self.stem(mel, before) + functional.embedding(position, encoder.positional_embedding)
         count = pages(inputs["window"].shape[1])
         page = page_index(bank * self.sizes.bank_pages, count, self.sizes.bank_pages)
         mask = hidden_unless(torch.arange(count * PAGE) < before[:, None])[:, None, None]

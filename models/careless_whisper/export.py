@@ -1,7 +1,6 @@
 """Export a streaming Whisper as a bundle of three graphs: `listen`, `encode` and `decode`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from models.careless_whisper.encode import Encode
 from models.careless_whisper.features import SAMPLE_RATE
 from models.careless_whisper.listen import LOOK_AHEAD, Listen
 from models.careless_whisper.model import Whisper
+from models.careless_whisper.tokenizer import Vocabulary
 from models.common.bundle_writer import asset, state_entry, write_graph, write_manifest, write_reference
 from models.common.onnx_export import FreeLengths, round_weights
 from models.common.slots import SlottedGraph
@@ -39,27 +39,6 @@ _FREE_DECODE: FreeLengths = {
 }
 
 
-@dataclass(frozen=True)
-class Vocabulary:
-    """The file of a model's tokens, and the ids that a search must know.
-
-    `tokens` is a k2 `tokens.txt` or a `*.tiktoken` file. `suppressed` ids are never said, `blanks` not as the first
-    token of a text where the blank rule is on. `languages` are codes in the order of their ids, from `first_language`
-    on; a model of one language has none.
-    """
-
-    tokens: Path
-    sot: int
-    eot: int
-    transcribe: int
-    no_timestamps: int
-    sot_prev: int
-    suppressed: Sequence[int]
-    blanks: Sequence[int]
-    first_language: int = -1
-    languages: Sequence[str] = ()
-
-
 def listen_graph(sizes: Sizes) -> SlottedGraph:
     """The graph `listen` of the bundle."""
     return SlottedGraph(Listen(sizes.dims.n_mels, sizes.mel_ring), _LISTEN, ["heard"], sizes.listener())
@@ -73,7 +52,7 @@ def encode_graph(model: Whisper, sizes: Sizes) -> SlottedGraph:
 
 def decode_graph(model: Whisper, sizes: Sizes, vocabulary: Vocabulary) -> SlottedGraph:
     """The graph `decode` of the bundle."""
-    step = Decode(model, sizes, vocabulary.suppressed, vocabulary.blanks)
+    step = Decode(model, sizes, vocabulary.suppressed, vocabulary.blank)
     heard = [state for state in sizes.encoder() if state.name in ("cross_keys", "cross_values", "counts")]
     return SlottedGraph(step, _DECODE, OUTPUTS, [*heard, *sizes.search()], [state.name for state in heard])
 
@@ -85,17 +64,19 @@ def export_bundle(
     folder: Path,
     about: Mapping[str, Any],
     half_state: bool = False,
-    search: Mapping[str, int | str] | None = None,
+    options: Mapping[str, int | str] | None = None,
     card: Path | None = None,
 ) -> None:
     """Write the bundle of `model`, whose adapters are merged, to `folder`.
 
-    `about` holds name, version, description, licence and languages; `search` overrides `search_options`; `card` is the
+    `about` holds name, version, description, licence and languages; `options` overrides `search_options`; `card` is the
     bundle's README. `half_state` keeps keys and values in half precision. Raises `ValueError` if the first block is
-    longer than the model's window.
+    longer than the model's window, or the vocabulary is another model's.
     """
     if chunking.first > model.dims.n_audio_ctx:
         raise ValueError(f"first block: expected at most {model.dims.n_audio_ctx} frames, got {chunking.first}")
+    if vocabulary.size != model.dims.n_vocab:
+        raise ValueError(f"vocabulary: expected {model.dims.n_vocab} ids, got {vocabulary.size}")
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     round_weights(model)
@@ -111,7 +92,7 @@ def export_bundle(
         (folder / LANGUAGES).write_text("".join(f"{code}\n" for code in vocabulary.languages), encoding="utf-8")
         files.append(asset(folder, folder / LANGUAGES, LANGUAGES))
         named["languages"] = LANGUAGES
-    parameters = {**parameters_of(sizes, chunking, vocabulary), **search_options(chunking), **(search or {})}
+    parameters = {**parameters_of(sizes, chunking, vocabulary), **search_options(chunking), **(options or {})}
     task = {"kind": "transcribe", "program": "whisper", "roles": roles(), "parameters": parameters, "assets": named}
     write_manifest(
         folder,

@@ -62,7 +62,8 @@ def export_graph(
     graph = SlottedGraph(graph.step, graph.inputs, (*graph.outputs, *taps), graph.states, read_only)
     batch, slots = inputs[0].shape[0], inputs[0].shape[0] + 2
     arguments = (
-        list(inputs),
+        # The tracer takes one tensor that is given twice for one input.
+        [rows.clone() for rows in inputs],
         [torch.arange(1, batch + 1) for _ in graph.pools],
         [torch.zeros(batch, dtype=torch.bool) for _ in graph.groups],
         graph.initial_arenas(slots),
@@ -84,6 +85,7 @@ def export_graph(
     _drop_debris(model)
     _hide(model, taps)
     name_weights(model, graph)
+    share_transposed(model)
     store_halves(model)
     require_partial_reads(model, [state.name for state in graph.states])
     order_writers(model, [state.name for state in graph.written])
@@ -133,6 +135,16 @@ def name_weights(model: onnx.ModelProto, module: torch.nn.Module) -> None:
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
+
+
+def share_transposed(model: onnx.ModelProto) -> None:
+    """Keep a weight that is used both ways, as tied embeddings are, once: ONNX Runtime transposes it at load."""
+    graph, names = model.graph, {tensor.name for tensor in model.graph.initializer}
+    twice = [tensor for tensor in graph.initializer if tensor.name.removesuffix(TRANSPOSED) in names - {tensor.name}]
+    for tensor in twice:
+        plain = tensor.name.removesuffix(TRANSPOSED)
+        graph.node.insert(0, onnx.helper.make_node("Transpose", [plain], [tensor.name], perm=[1, 0]))
+        graph.initializer.remove(tensor)
 
 
 def store_halves(model: onnx.ModelProto) -> None:

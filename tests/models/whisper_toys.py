@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from models.careless_whisper.config import Chunking, Dims
-from models.careless_whisper.export import Vocabulary, export_bundle
+from models.careless_whisper.export import export_bundle
 from models.careless_whisper.model import Whisper
+from models.careless_whisper.tokenizer import Vocabulary, of_pieces
 
 ABOUT = {
     "name": "toy-whisper",
@@ -18,12 +19,13 @@ ABOUT = {
     "languages": ["en"],
 }
 CHUNKING = Chunking(15, 1)
-WORDS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p")
+PIECES = ("<blk>", "<unk>", *(f"\u2581{letter}" for letter in "abcdefghijkl"), *"mnopqr")
+LANGUAGES = ("en", "de")
 
 
 def toy_dims(frames: int = 100, text: int = 64) -> Dims:
     """Two layers of width 32 on each side, windows of `frames`, texts of up to `text` tokens."""
-    return Dims(16, frames, 32, 2, 2, 40, text, 32, 2, 2)
+    return Dims(16, frames, 32, 2, 2, len(PIECES) + 10, text, 32, 2, 2)
 
 
 def toy_model(dims: Dims | None = None, seed: int = 7) -> Whisper:
@@ -38,13 +40,10 @@ def toy_model(dims: Dims | None = None, seed: int = 7) -> Whisper:
 
 
 def toy_vocabulary(folder: Path) -> Vocabulary:
-    """Words and letters up to id 19, then eot 20, sot 21, two languages, transcribe 24, no_timestamps 25, sot_prev 26."""
-    pieces = [f"\u2581{word}" for word in WORDS] + ["s", "t", "u", "v"]
-    pieces += [f"<|{index}|>" for index in range(len(pieces), 40)]
+    """Ids to 19 are text, then eot 20, sot 21, en 22, de 23, and six tasks."""
     tokens = folder / "tokens.txt"
-    tokens.write_text("".join(f"{piece} {index}\n" for index, piece in enumerate(pieces)), encoding="utf-8")
-    suppressed = [index for index in range(21, 40)]
-    return Vocabulary(tokens, 21, 20, 24, 25, 26, suppressed, [0, 20], 22, ("en", "de"))
+    tokens.write_text("".join(f"{piece} {index}\n" for index, piece in enumerate(PIECES)), encoding="utf-8")
+    return of_pieces(tokens, LANGUAGES)
 
 
 def toy_bundle(
@@ -52,7 +51,7 @@ def toy_bundle(
     model: Whisper | None = None,
     chunking: Chunking = CHUNKING,
     half_state: bool = False,
-    search: dict[str, int | str] | None = None,
+    options: dict[str, int | str] | None = None,
 ) -> Path:
     """Write the bundle of `model` into a folder of its own inside `folder`; returns it."""
     bundle = folder / "toy-whisper"
@@ -60,5 +59,5 @@ def toy_bundle(
     vocabulary = toy_vocabulary(bundle)
     card = bundle / "README.md"
     card.write_text("A toy.\n", encoding="utf-8")
-    export_bundle(model or toy_model(), chunking, vocabulary, bundle, ABOUT, half_state, search, card)
+    export_bundle(model or toy_model(), chunking, vocabulary, bundle, ABOUT, half_state, options, card)
     return bundle
