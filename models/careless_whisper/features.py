@@ -1,14 +1,16 @@
-"""Whisper's log-mel front end as two matrix products, whole or chunk by chunk.
+"""Whisper's log-mel front end as matrix products, whole or chunk by chunk.
 
 16 kHz, periodic Hann window of 400 samples every 160, row m centred on sample 160 m, power, Slaney mel filters, log10.
 What follows depends on loudness: rows are clamped to 8 below the largest value, which is that of the whole clip offline
 and the largest so far in a stream, then brought to about [-1, 1].
+
+Products are summed in float64. A quiet band beside a loud one is a small difference of large sums, and in float32 it is
+wrong by up to 1e-4 (openai-whisper: 5e-5) and differs from batch to batch.
 """
 
 import math
 
 import torch
-import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +23,8 @@ SILENT = math.log10(FLOOR)
 """The log10 power of digital silence: no row is lower."""
 RANGE = 8.0
 _PIECE = math.gcd(HOP, WINDOW)
+_MEL_TOP = 15 + 27 * math.log(8) / math.log(6.4)
+"""Slaney's mel of 8000 Hz."""
 
 
 class WhisperMel(nn.Module):
@@ -28,11 +32,10 @@ class WhisperMel(nn.Module):
 
     def __init__(self, mels: int = 80) -> None:
         super().__init__()
-        filters = torchaudio.functional.melscale_fbanks(
-            WINDOW // 2 + 1, 0.0, SAMPLE_RATE / 2, mels, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
-        )
-        self.register_buffer("basis", _dft_basis(), persistent=False)
-        self.register_buffer("filters", filters, persistent=False)
+        cosines, sines = _dft_basis()
+        self.register_buffer("cosines", cosines, persistent=False)
+        self.register_buffer("sines", sines, persistent=False)
+        self.register_buffer("filters", mel_filters(mels), persistent=False)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Whole clip f32[B, n] in [-1, 1] to n // 160 rows; both ends are mirrored."""
@@ -42,9 +45,21 @@ class WhisperMel(nn.Module):
 
     def rows(self, samples: Tensor, count: int) -> Tensor:
         """The first `count` rows of f32[B, n]: row m sees samples 160 m to 160 m + 399."""
-        real, imaginary = (_frames(samples, count) @ self.basis).chunk(2, -1)
+        frames = _frames(samples, count).double()
+        # The window is even about its middle and its first weight is 0, so a cosine or sine needs half of the sums.
+        before, after = frames[..., 1 : HALF + 1], frames[..., HALF:].flip(-1)
+        real, imaginary = (before + after) @ self.cosines, (before - after) @ self.sines
         power = (real * real + imaginary * imaginary) @ self.filters
-        return torch.log10(power.clamp(min=FLOOR))
+        return torch.log10(power.clamp(min=FLOOR)).float()
+
+
+def mel_filters(mels: int) -> Tensor:
+    """Slaney's triangles of unit area f64[201, mels] from 0 to 8000 Hz (Auditory Toolbox, as in librosa)."""
+    edges = _hertz(torch.linspace(0, _MEL_TOP, mels + 2, dtype=torch.float64))
+    below, centre, above = edges[:-2], edges[1:-1], edges[2:]
+    hertz = torch.arange(HALF + 1, dtype=torch.float64)[:, None] * (SAMPLE_RATE / WINDOW)
+    rising, falling = (hertz - below) / (centre - below), (above - hertz) / (above - centre)
+    return torch.minimum(rising, falling).clamp(min=0) * 2 / (above - below)
 
 
 def normalise(log_mel: Tensor, loudest: Tensor) -> Tensor:
@@ -71,11 +86,18 @@ def running(log_mel: Tensor, call_rows: int) -> Tensor:
     return normalise(log_mel, calls[:, index])
 
 
-def _dft_basis() -> Tensor:
-    time = torch.arange(WINDOW, dtype=torch.float64)
-    angle = 2 * math.pi * time[:, None] * torch.arange(WINDOW // 2 + 1, dtype=torch.float64) / WINDOW
+def _hertz(mel: Tensor) -> Tensor:
+    """Slaney's scale: 15 mel per 1000 Hz up to there, then 27 per factor of 6.4."""
+    return torch.where(mel < 15, mel * (1000 / 15), 1000 * torch.exp((mel - 15) * (math.log(6.4) / 27)))
+
+
+def _dft_basis() -> tuple[Tensor, Tensor]:
+    """Windowed cosines and sines f64[200, 201] of the samples 1 to 200 of a window; the last is its own mirror."""
+    time = torch.arange(1, HALF + 1, dtype=torch.float64)
+    angle = 2 * math.pi * time[:, None] * torch.arange(HALF + 1, dtype=torch.float64) / WINDOW
     window = 0.5 - 0.5 * torch.cos(2 * math.pi * time / WINDOW)
-    return (torch.cat([angle.cos(), -angle.sin()], 1) * window[:, None]).float()
+    window[-1] /= 2
+    return angle.cos() * window[:, None], angle.sin() * window[:, None]
 
 
 def _frames(samples: Tensor, count: int) -> Tensor:
