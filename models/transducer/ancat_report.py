@@ -19,6 +19,7 @@ from torch import Tensor
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
+from models.common.dev_speech import sets
 from models.common.features import HOP, SAMPLE_RATE, LogMel
 from models.common.served_words import Spoken, listen
 from models.common.text import BLANK
@@ -27,7 +28,6 @@ from models.transducer.ancat import AncatTransducer
 from models.transducer.ancat_delay import needed
 from models.transducer.config import SUBSAMPLING
 from models.transducer.data import collate
-from models.transducer.evaluate import sets
 from models.transducer.model import Transducer
 
 FRAME_MS = 1000 * SUBSAMPLING * HOP // SAMPLE_RATE
