@@ -1,4 +1,4 @@
-"""Train a small Whisper from nothing, or adapters of a released one; a restart continues.
+"""Train a small Whisper from nothing; a restart continues.
 
 From nothing, the encoder learns letters by CTC before the decoder joins in; first with all that was said, then, when
 words can be aligned, at several stops per clip with what was said until then.
@@ -9,45 +9,15 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from models.careless_whisper import objective
-from models.careless_whisper.data import Batch, Batches, Curriculum
+from models.careless_whisper.data import Batches, Curriculum
 from models.careless_whisper.objective import Learner, Weights
 from models.careless_whisper.scratch import Sizes, untrained
-from models.careless_whisper.texts import Texts, of_file
+from models.careless_whisper.teacher import Stages, Teacher
+from models.careless_whisper.texts import of_file
 from models.careless_whisper.validation import report_sets
 from models.common.training import Schedule, Settings, Trainer
-
-
-class Teacher:
-    """The loss of a batch, by how far the run is: CTC alone, then whole texts, then stops."""
-
-    def __init__(self, trainer: Trainer, texts: Texts, arguments: argparse.Namespace) -> None:
-        self._trainer, self._texts = trainer, texts
-        self._weights = Weights(arguments.ctc, 1.0, arguments.guide)
-        self._ctc_alone, self._whole, self._stops = arguments.ctc_alone, arguments.whole, arguments.stops
-        self._rng = np.random.default_rng(trainer.progress.updates)
-
-    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, float], float]:
-        """Loss to minimise, its parts, and the seconds of audio in the batch."""
-        model, weights, done = self._trainer.model, self._weights, self._trainer.fraction
-        limits = objective.draw_limits(batch.mel.shape[2] // 2, self._rng)
-        frames = model.whisper.encoder(batch.mel, objective.encoder_mask(limits))
-        log_probs = model.spelling(frames)
-        ctc = objective.ctc_loss(log_probs, batch)
-        if done < self._ctc_alone:
-            return ctc, {"ctc": ctc.item()}, batch.audio_s
-        count = None if done < self._whole else self._stops
-        lesson = objective.lesson(batch, self._texts, log_probs.detach(), limits, count, self._rng)
-        tokens = objective.corrupt(lesson.tokens, self._texts, weights.corrupted, self._rng)
-        logits, attended = objective.decode_stops(model.whisper.decoder, tokens, lesson.heard, frames)
-        said = objective.decoder_loss(logits, lesson, weights.smoothing)
-        guide = objective.guide_loss(attended, lesson)
-        total = weights.ctc * ctc + weights.decoder * said + weights.guide * guide
-        return total, {"ctc": ctc.item(), "decoder": said.item(), "guide": guide.item()}, batch.audio_s
 
 
 def main() -> None:
@@ -76,7 +46,9 @@ def main() -> None:
         curriculum,
     )
     evaluate = partial(report_sets, Learner(untrained(dims)), texts, arguments.features)
-    trainer.run(iter(batches), Teacher(trainer, texts, arguments), evaluate)
+    stages = Stages(arguments.ctc_alone, arguments.whole, arguments.stops)
+    teacher = Teacher(trainer, texts, Weights(arguments.ctc, guide=arguments.guide), stages)
+    trainer.run(iter(batches), teacher, evaluate)
 
 
 def _parse() -> argparse.Namespace:
