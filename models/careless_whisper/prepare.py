@@ -11,7 +11,6 @@ import torch
 from models.careless_whisper.features import WhisperMel
 from models.common import preparing
 
-VOCABULARY = 500
 _SPEEDS = (1.0, 0.9, 1.1)
 _STAGES = ("vocabulary", "real", "synthetic")
 
@@ -24,7 +23,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     mel = WhisperMel(arguments.mels)
     if "vocabulary" in arguments.stages:
-        preparing.write_vocabulary(data, out, VOCABULARY)
+        preparing.write_vocabulary(data, out, arguments.vocabulary)
     if "real" in arguments.stages:
         preparing.write_real(data, out, mel, arguments.speeds)
     if "synthetic" in arguments.stages:
@@ -36,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
     parser.add_argument("--out", type=Path, required=True, help="folder for vocabulary and shards")
     parser.add_argument("--mels", type=int, default=80, help="mel bands; those of the model")
+    parser.add_argument("--vocabulary", type=int, default=500, help="word pieces")
     parser.add_argument("--speeds", type=float, nargs="+", default=_SPEEDS, help="of real speech")
     parser.add_argument("--synthetic-hours", type=float, default=15.0)
     parser.add_argument("--seed", type=int, default=0)

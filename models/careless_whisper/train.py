@@ -27,7 +27,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     texts = of_file(arguments.features / "tokens.txt")
-    sizes = Sizes(arguments.width, arguments.layers, arguments.text_layers)
+    sizes = Sizes(arguments.width, arguments.layers, arguments.text_layers, arguments.mels)
     dims = sizes.dims(texts.vocabulary.size)
     model = Learner(untrained(dims))
     if arguments.init:
@@ -60,6 +60,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=float, default=16.0, help="seconds of audio; doubled in the last third")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=500, help="updates until the peak rate")
+    parser.add_argument("--mels", type=int, default=80, help="as prepared")
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--text-layers", type=int, default=2)
