@@ -23,7 +23,7 @@ _CODES = (
 LANGUAGES = tuple(_CODES.split())
 """Codes in the order of their ids; Cantonese, the last, is known to the vocabulary of 51866 alone."""
 TIMESTAMPS = 1501
-MULTILINGUAL_FROM = 51865
+ENGLISH_SIZE = 51864
 RANK_SUFFIX = ".tiktoken"
 _SPECIALS = ("translate", "transcribe", "sot_lm", "sot_prev", "no_speech", "no_timestamps")
 # How GPT-2 cuts text into words before it merges bytes.
@@ -114,14 +114,15 @@ def of_ranks(
 ) -> Vocabulary:
     """The vocabulary of `size` ids whose text tokens are those of the rank file `tokens`.
 
-    Ids that are neither text, tasks nor timestamps are languages; their codes are Whisper's unless `languages` says
-    otherwise, and none where `size` is that of an English model. With `compat`, languages, timestamps and
-    `no_timestamps` are not suppressed, as in openai-whisper. Raises `ValueError` if file and size do not fit.
+    Ids that are neither text, tasks nor timestamps are languages; their codes are Whisper's first ones unless
+    `languages` says otherwise, and none where `size` is that of OpenAI's English models. With `compat`, languages,
+    timestamps and `no_timestamps` are not suppressed, as in openai-whisper. Raises `ValueError` if file and size do
+    not fit.
     """
     ranks = read_ranks(tokens)
     language_ids = size - len(ranks) - 2 - len(_SPECIALS) - timestamps
     if languages is None:
-        languages = LANGUAGES[: max(language_ids, 0)] if size >= MULTILINGUAL_FROM else ()
+        languages = () if size == ENGLISH_SIZE else LANGUAGES[: max(language_ids, 0)]
     if language_ids < 0 or (languages and len(languages) != language_ids):
         expected = size - language_ids + len(languages)
         raise ValueError(f"{tokens.name}: expected a model of {expected} ids with its {len(ranks)} tokens, got {size}")
@@ -147,7 +148,13 @@ def of_pieces(tokens: Path, languages: Sequence[str] = ()) -> Vocabulary:
 
 
 def encoding_of(name: str, ranks: Ranks) -> tiktoken.Encoding:
-    """What turns text into ids of `ranks` and back; it knows no special ids."""
+    """What turns text into ids of `ranks` and back; it knows no special ids.
+
+    Raises `ValueError` if a byte has no token of its own: not every text could be said.
+    """
+    missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
+    if missing:
+        raise ValueError(f"{name}: expected a token for each of 256 bytes, got none for {len(missing)} of them")
     return tiktoken.Encoding(name, pat_str=_WORDS, mergeable_ranks=dict(ranks), special_tokens={})
 
 
