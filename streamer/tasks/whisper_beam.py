@@ -46,6 +46,8 @@ class _Beam:
     trunk: int
     tree: Tree
     views: dict[int, Prediction]
+    # What the blank rule has added to the log-probabilities of a first token.
+    boost: float = 0.0
 
     def grow(self, candidate: _Candidate) -> _Row:
         """Make a text of a candidate."""
@@ -54,9 +56,10 @@ class _Beam:
         if token == self.rules.eot:
             return _Row(replace(text, score=candidate.score, is_ended=True), cell, view)
         place = len(text.tokens)
+        boost = 0.0 if place else self.boost
         stamps = stamped(text.stamps, place, self.now)
         logit = view.best_logit if token == view.best else candidate.logp + view.log_sum
-        spoken = Spoken(token, stamps[place], view.attended, candidate.logp, logit)
+        spoken = Spoken(token, stamps[place], view.attended, candidate.logp - boost, logit)
         return _Row(Hypothesis((*text.tokens, spoken), stamps, candidate.score), cell, None)
 
     def look(self, rows: Sequence[_Row]) -> Generator[Ask, Answer, list[_Row]]:
@@ -74,6 +77,15 @@ class _Beam:
             self.views.update((cell, answer[index]) for index, cell in enumerate(missing))
         return [_Row(text, cell, self.views[cell]) for text, cell in placed]
 
+    def look_for_a_first(self, row: _Row) -> Generator[Ask, Answer, list[_Row]]:
+        """Ask once more what comes after the prompt, by the blank rule, which counts for this pass only."""
+        assert row.view is not None
+        self.tree.crop(len(self.prompt) - 1)
+        cell = self.tree.path(self.prompt)[-1]
+        answer = yield self.tree.ask([(cell, NOTHING)], True)
+        self.boost = row.view.log_sum - answer[0].log_sum
+        return [_Row(row.text, cell, answer[0])]
+
     def _replant(self, rows: Sequence[_Row]) -> list[tuple[Hypothesis, int]]:
         """Begin a new tree: the cells of texts that were given up are in the way."""
         self.tree, kept = plant(self.prompt, [row.text for row in rows], self.rules, self.trunk)
@@ -86,10 +98,12 @@ def advance(state: State, rules: Rules, now: int) -> Generator[Ask, Answer, Stat
     if _is_full(state.prompt, state.hypotheses, rules):
         return replace(state, stop=Stop.FULL)
     columns = _columns(state.hypotheses)
-    tree, reviewed = yield from review(state, rules, rules.blank_rule and not columns)
+    tree, reviewed = yield from review(state, rules, False)
     views = {each.cells[place]: view for each in reviewed for place, view in each.views.items()}
     beam = _Beam(state.prompt, rules, now, kept_cells(state, rules), tree, views)
     rows, stop = [_judged(each, rules, state.committed) for each in reviewed], Stop.CAP
+    if rules.blank_rule and not columns:
+        rows = yield from beam.look_for_a_first(rows[0])
     for index in range(rules.max_tokens_per_chunk):
         if index:
             columns = _columns([row.text for row in rows])
