@@ -9,6 +9,7 @@ PRICES ?= 0.02 0.06 0.2
 BIN = $(VENV)/bin
 TRAIN_BIN = $(TRAIN_VENV)/bin
 VAD ?= build/vad
+WHISPER ?= build/whisper
 EXPORT_ASR = $(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
 	--pieces $(WORK)/features/pieces.model --language-model $(WORK)/language-model
 SIBLING = --features $(WORK)/features --init streamer/bundles/asr-en --updates 800 --rate 4e-4
@@ -18,7 +19,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-vad evaluate-vad wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper train-vad evaluate-vad wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -103,6 +104,17 @@ train-ancat: $(TRAIN_VENV)/.train ## train and export siblings of asr-en with no
 evaluate-ancat: $(TRAIN_VENV)/.train ## word errors against delay of the siblings of `make train-ancat`
 	$(TRAIN_BIN)/python -m models.transducer.ancat_report $(patsubst %,$(ANCAT)/%,$(LOOK_AHEAD) chunked) \
 		--bundles $(ANCAT)/bundles --data $(DATA) --plot $(ANCAT)/curve.png
+
+train-whisper: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train a small causal Whisper from nothing, export it (resumes)
+	test -f $(WHISPER)/features/.done || $(TRAIN_BIN)/python -m models.careless_whisper.prepare --data $(DATA) \
+		--out $(WHISPER)/features
+	@touch $(WHISPER)/features/.done
+	$(TRAIN_BIN)/python -m models.careless_whisper.train --features $(WHISPER)/features --out $(WHISPER)
+	$(TRAIN_BIN)/python -m models.careless_whisper.publish --checkpoint $(WHISPER)/checkpoint.pt \
+		--tokens $(WHISPER)/features/tokens.txt --out $(WHISPER)/bundles/whisper-small-data
+
+evaluate-whisper: $(TRAIN_VENV)/.train ## word errors and processor time of the bundle of `make train-whisper`
+	$(TRAIN_BIN)/python -m models.careless_whisper.evaluate --bundle $(WHISPER)/bundles/whisper-small-data --data $(DATA)
 
 train-vad: $(TRAIN_VENV)/.train ## train the voice activity detector on mixes and export its bundle (resumes)
 	$(TRAIN_BIN)/python -m models.vad.train --data $(DATA) --out $(VAD)
