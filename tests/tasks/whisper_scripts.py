@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +19,7 @@ MAX_TEXT, CELLS, TOP = 64, 128, 17
 _GRID = 1 / 256
 
 Search = Callable[[State, Rules, int], Generator[Ask, Answer, State]]
-Logits = Callable[[tuple[int, ...], int], np.ndarray]
+Logits = Callable[..., np.ndarray]
 
 
 def on_grid(logits: np.ndarray) -> np.ndarray:
@@ -32,39 +33,39 @@ def suppressed(logits: np.ndarray, blank: bool) -> np.ndarray:
     return forbidden
 
 
+_NOISE = np.random.default_rng(0).standard_normal((4096, SIZE))
+
+
+@lru_cache(maxsize=8)
+def _spoken(seed: int) -> list[tuple[int, int]]:
+    """Tokens, and the frames from which on they have been said."""
+    rng = np.random.default_rng(seed)
+    return [(int(rng.integers(2, 21)), 8 * place + int(rng.integers(0, 16))) for place in range(MAX_TEXT)]
+
+
 @dataclass(frozen=True)
 class Noisy:
     """Tokens said at random frames, heard through noise that is new for every text and every chunk.
 
-    The noise is `loud`; the right token has 3 more than the others, or the end of text while no more is said.
+    The noise is `loud`; the right token has 3 more than the others, or the end of text while no more is said. `heard`
+    is the audio that each visible cell has heard, if that is to count.
     """
 
     seed: int
     loud: float = 1.5
 
-    def __call__(self, prefix: tuple[int, ...], frame: int) -> np.ndarray:
+    def __call__(self, prefix: tuple[int, ...], frame: int, heard: tuple[int, ...] = ()) -> np.ndarray:
         place = len(prefix) - len(PROMPT)
-        rng = np.random.default_rng((self.seed, 0, max(place, 0)))
-        token, at = rng.integers(2, 21), 8 * place + rng.integers(0, 16)
-        logits = _noise(self.seed)[hash((prefix, frame)) % 4096] * self.loud
-        logits[token if place >= 0 and at <= frame else EOT] += 3
+        logits = _NOISE[hash((self.seed, prefix, frame, heard)) % len(_NOISE)] * self.loud
+        token, since = _spoken(self.seed)[max(place, 0)]
+        logits[token if place >= 0 and since <= frame else EOT] += 3
         return on_grid(logits)
-
-
-_TABLES: dict[int, np.ndarray] = {}
-
-
-def _noise(seed: int) -> np.ndarray:
-    if seed not in _TABLES:
-        _TABLES.clear()
-        _TABLES[seed] = np.random.default_rng(seed).standard_normal((4096, SIZE))
-    return _TABLES[seed]
 
 
 def told(*chunks: dict[tuple[int, ...], dict[int, float]]) -> Logits:
     """What comes after a text in each chunk (frames 1, 2, ...), logits by token; the end of text if it says nothing."""
 
-    def logits(prefix: tuple[int, ...], frame: int) -> np.ndarray:
+    def logits(prefix: tuple[int, ...], frame: int, heard: tuple[int, ...] = ()) -> np.ndarray:
         said = chunks[frame - 1].get(prefix[len(PROMPT) :], {EOT: 5.0})
         return on_grid(np.array([said.get(token, -9.0) for token in range(SIZE)]))
 
@@ -77,9 +78,10 @@ class ScriptedDecoder:
     `ages` has the logits depend on the audio that each visible cell has heard, as a real decoder's do.
     """
 
-    def __init__(self, logits: Logits, ages: bool = False) -> None:
+    def __init__(self, logits: Logits, ages: bool = False, capacity: int = CELLS) -> None:
         self._logits = logits
         self._ages = ages
+        self._capacity = capacity
         self._cells: list[tuple[int, int, int]] = []
         self.asks: list[Ask] = []
 
@@ -88,7 +90,7 @@ class ScriptedDecoder:
         self.asks.append(ask)
         self._cells = self._cells[: ask.keep]
         self._cells += [(int(token), int(place), frame) for token, place in zip(ask.tokens, ask.places, strict=True)]
-        assert len(self._cells) <= CELLS
+        assert len(self._cells) <= self._capacity
         rows = [self._row(ask, int(node), int(check), frame) for node, check in zip(ask.ask, ask.check, strict=True)]
         return Answer(*(np.array(column) for column in zip(*rows, strict=True)))
 
@@ -109,7 +111,8 @@ class ScriptedDecoder:
         assert sorted(place for _, place, _ in seen) == list(range(int(ask.places[node]) + 1))
         seen.sort(key=lambda cell: cell[1])
         prefix = tuple(token for token, _, _ in seen)
-        raw = self._logits(prefix, hash(tuple(heard for _, _, heard in seen)) % 9973 if self._ages else frame)
+        heard = tuple(at for _, _, at in seen) if self._ages else ()
+        raw = self._logits(prefix, frame, heard)
         return reductions(raw, check, ask.blank, attended=len(prefix) + 100 * frame)
 
 
@@ -139,7 +142,7 @@ def run(
     search: Search, rules: Rules, logits: Logits, frames: Sequence[int], state: State | None = None, ages: bool = False
 ) -> Iterator[State]:
     """The states after each chunk; each is written down and read back on the way."""
-    decoder = ScriptedDecoder(logits, ages)
+    decoder = ScriptedDecoder(logits, ages, rules.cells)
     state = State.start(PROMPT) if state is None else state
     for frame in frames:
         state = run_chunk(search, State.of_plain(state.plain()), rules, decoder, frame)
@@ -156,3 +159,30 @@ def compat(**changes: object) -> Rules:
 
 def seed(*ids: int) -> list[Spoken]:
     return [Spoken(token, 3 * place - 5, 3 * place - 6, -0.5, 1.0) for place, token in enumerate(ids)]
+
+
+def finals_stay(search: Search, number: int, **changes: object) -> int:
+    """Check one noisy run of random length, loudness and rules; returns how many tokens it took back."""
+    rng = np.random.default_rng((1, number))
+    options = {
+        "window": int(rng.integers(2, 9)),
+        "max_tokens_per_chunk": int(rng.integers(1, 13)),
+        "width": int(rng.integers(1, 5)),
+        "look_back": int(rng.integers(0, 3)),
+        "blank_rule": bool(rng.integers(2)),
+        "wait_for_all": bool(rng.integers(4) == 0),
+        **changes,
+    }
+    frames = np.cumsum(rng.integers(5, 30, size=int(rng.integers(3, 10)))).tolist()
+    begin = seed(*rng.integers(2, 21, size=int(rng.integers(0, 4))).tolist())
+    state = State.start(PROMPT, begin, int(rng.integers(0, len(begin) + 1)))
+    script, taken_back = Noisy(number, float(rng.uniform(0.5, 4))), 0
+    for after in run(search, rules(**options), script, frames, state, ages=bool(rng.integers(2))):
+        final = state.best.ids[: state.committed]
+        assert after.committed >= state.committed
+        assert all(text.ids[: len(final)] == final for text in after.hypotheses)
+        assert all(len(text.tokens) >= after.committed for text in after.hypotheses)
+        assert after.tokens[: state.committed] == state.tokens[: state.committed], "not even its frames and scores"
+        taken_back += after.best.ids[: len(state.tokens)] != state.best.ids
+        state = after
+    return taken_back
