@@ -111,10 +111,10 @@ train-whisper: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train a small 
 	@touch $(WHISPER)/features/.done
 	$(TRAIN_BIN)/python -m models.careless_whisper.train --features $(WHISPER)/features --out $(WHISPER)
 	$(TRAIN_BIN)/python -m models.careless_whisper.publish --checkpoint $(WHISPER)/checkpoint.pt \
-		--tokens $(WHISPER)/features/tokens.txt --out $(WHISPER)/bundles/whisper-small-data
+		--tokens $(WHISPER)/features/tokens.txt --out $(WHISPER)/bundles/whisper-nano-en
 
 evaluate-whisper: $(TRAIN_VENV)/.train ## word errors and processor time of the bundle of `make train-whisper`
-	$(TRAIN_BIN)/python -m models.careless_whisper.evaluate --bundle $(WHISPER)/bundles/whisper-small-data --data $(DATA)
+	$(TRAIN_BIN)/python -m models.careless_whisper.evaluate --bundle $(WHISPER)/bundles/whisper-nano-en --data $(DATA)
 
 train-vad: $(TRAIN_VENV)/.train ## train the voice activity detector on mixes and export its bundle (resumes)
 	$(TRAIN_BIN)/python -m models.vad.train --data $(DATA) --out $(VAD)
