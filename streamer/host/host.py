@@ -208,7 +208,7 @@ class Host:
             raise InvalidRequest(
                 f"model {manifest.name} speaks {', '.join(manifest.languages)}, got language {config.language!r}"
             )
-        task = model.make_task(config.endpointing, config.decoding, config.vad)
+        task = model.make_task(config.endpointing, config.decoding, config.vad, config.language)
         has_detector = config.vad.wanted and config.task != "vad"
         detection = self._catalogue.detection() if has_detector else None
         keeper = self._desk.keeper(stream.session, caller, model, detection, ticket) if config.resumable else None

@@ -172,7 +172,7 @@ class Keeper:
             ticket.point,
             config.resume.next_segment,
             age_s,
-            self._make_task(config.endpointing, Decoding(), config.vad),
+            self._make_task(config.endpointing, Decoding(), config.vad, config.language),
             self._rebuilding(config),
         )
 
@@ -197,7 +197,7 @@ class Keeper:
             restored = Session.restored(
                 dict(saved.session),
                 self._settings,
-                self._make_task(config.endpointing, config.decoding, config.vad),
+                self._make_task(config.endpointing, config.decoding, config.vad, config.language),
                 now,
                 self._fresh_detector(config),
             )

@@ -21,6 +21,9 @@ from streamer.tasks.search import BeamOptions, BeamSearch, GreedySearch
 from streamer.tasks.tokens import Vocabulary
 from streamer.tasks.transcribe import Transcribe
 from streamer.tasks.vad import Detection, DetectSpeech
+from streamer.tasks.whisper import WhisperModel
+from streamer.tasks.whisper_program import WhisperProgram
+from streamer.tasks.whisper_search import WhisperSearch
 from streamer.work import Program
 
 KINDS = ("transcribe", "vad")
@@ -29,8 +32,11 @@ KINDS = ("transcribe", "vad")
 class TaskMaker(Protocol):
     """Makes the host loop of one new stream."""
 
-    def __call__(self, endpointing: Endpointing, decoding: Decoding, vad: Vad = NO_VAD) -> Task:
-        """Raise `InvalidRequest` for what the model cannot do, as a search that it does not have."""
+    def __call__(self, endpointing: Endpointing, decoding: Decoding, vad: Vad = NO_VAD, language: str = "") -> Task:
+        """Raise `InvalidRequest` for what the model cannot do, as a search that it does not have.
+
+        `language` is the code of what will be spoken, for models that are told; "" leaves it to them.
+        """
 
 
 def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
@@ -42,11 +48,17 @@ def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
         raise InvalidRequest(f"expected a model for {' or '.join(KINDS)}, {manifest.name} is for {manifest.task.kind}")
     if manifest.task.kind == "vad":
         return partial(_detect, manifest.name, Detection.of(manifest))
+    whisper = WhisperModel.of(manifest, folder)
+    if whisper is not None:
+        return partial(_transcribe_windows, manifest.name, whisper)
     return partial(_transcribe, manifest.name, Recogniser.of(manifest, folder), Joint.of(manifest))
 
 
 def program_of(manifest: Manifest, folder: Path) -> Program | None:
     """Make the program that the manifest names, None if it names none that is known; raises `BundleError`."""
+    whisper = WhisperModel.of(manifest, folder)
+    if whisper is not None:
+        return WhisperProgram(whisper)
     joint = Joint.of(manifest)
     if joint is None:
         return None
@@ -60,7 +72,14 @@ def program_of(manifest: Manifest, folder: Path) -> Program | None:
     return BeamProgram(joint, recogniser.audio.input, blank, forbidden, model, starts)
 
 
-def _detect(model: str, detection: Detection, endpointing: Endpointing, decoding: Decoding, vad: Vad = NO_VAD) -> Task:
+def _detect(
+    model: str,
+    detection: Detection,
+    endpointing: Endpointing,
+    decoding: Decoding,
+    vad: Vad = NO_VAD,
+    language: str = "",
+) -> Task:
     if decoding != Decoding():
         raise InvalidRequest(f"model {model} detects speech and has no search, got options of decoding")
     if vad.gate:
@@ -75,6 +94,7 @@ def _transcribe(
     endpointing: Endpointing,
     decoding: Decoding,
     vad: Vad = NO_VAD,
+    language: str = "",
 ) -> Task:
     if vad.gate and recogniser.audio.hop_samples % recogniser.timing.frame_samples:
         raise InvalidRequest(f"model {model} cannot be gated by vad.gate: its steps are not of whole frames")
@@ -87,6 +107,22 @@ def _transcribe(
         raise InvalidRequest(f"model {model} has no language model, got decoding lm_scale {decoding.lm_scale:g}")
     search = BeamSearch(recogniser, BeamOptions.of(decoding, joint, recogniser))
     return Transcribe(recogniser, endpointing, search, decoding.n_best)
+
+
+def _transcribe_windows(
+    model: str,
+    whisper: WhisperModel,
+    endpointing: Endpointing,
+    decoding: Decoding,
+    vad: Vad = NO_VAD,
+    language: str = "",
+) -> Task:
+    if decoding.hotwords:
+        raise InvalidRequest(f"model {model} cannot be told of words, got decoding hotwords")
+    if decoding.lm_scale:
+        raise InvalidRequest(f"model {model} has no language model, got decoding lm_scale {decoding.lm_scale:g}")
+    search = WhisperSearch(whisper, decoding.beam if decoding.is_beam else 0, whisper.language(model, language))
+    return Transcribe(whisper, endpointing, search, decoding.n_best)
 
 
 def _is_text(vocabulary: Vocabulary, token: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 from streamer.bundle.manifest import Graph, Manifest, Tensor
 from streamer.errors import BundleError
 
-_RANKS = {1: "one dimension", 2: "two dimensions"}
+_RANKS = {0: "no dimension", 1: "one dimension", 2: "two dimensions"}
 
 
 @dataclass(frozen=True, slots=True)

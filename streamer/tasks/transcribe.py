@@ -4,21 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Protocol
 
+from streamer.bundle.manifest import Audio, Graph
 from streamer.tasks.base import TaskStep, Transcript
 from streamer.tasks.decoding import Alternative
 from streamer.tasks.endpoint import Endpoint, Endpointing, find_endpoint
-from streamer.tasks.recogniser import Recogniser
 from streamer.tasks.search import Search
-from streamer.tasks.words import Spelling, Token, confidence, group_words, join, place, spell
+from streamer.tasks.tokens import Writing
+from streamer.tasks.words import Spelling, Timing, Token, confidence, group_words, join, place, spell
 from streamer.work import Array, Tensors
 
 SEARCH_GROUP = "search"
 
 
+class Listener(Protocol):
+    """What the host loop knows of a recogniser: the `graph` that hears audio, and what frames and tokens stand for."""
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that takes PCM."""
+
+    @property
+    def audio(self) -> Audio:
+        """How it takes it."""
+
+    @property
+    def timing(self) -> Timing:
+        """Where frames lie in the audio."""
+
+    @property
+    def flush_samples(self) -> int:
+        """Silence needed after the last sample until every word has left the model."""
+
+    @property
+    def vocabulary(self) -> Writing:
+        """How tokens are written."""
+
+
 class Transcribe:
-    """Implements `streamer.tasks.base.Task` for recognisers; see `Recogniser`. `search` finds the tokens.
+    """Implements `streamer.tasks.base.Task` for a `Recogniser` or a `WhisperModel`. `search` finds the tokens.
 
     At the first step every state group starts. When a segment ends by silence or `finish_segment`, only the group
     `search` starts anew, if the bundle has one; what the encoder has heard stays. A segment that reaches its maximal
@@ -29,7 +54,7 @@ class Transcribe:
     carry the `n_best` best texts if more than one is asked for.
     """
 
-    def __init__(self, recogniser: Recogniser, endpointing: Endpointing, search: Search, n_best: int = 1) -> None:
+    def __init__(self, recogniser: Listener, endpointing: Endpointing, search: Search, n_best: int = 1) -> None:
         self._recogniser = recogniser
         self._search = search
         self._n_best = n_best

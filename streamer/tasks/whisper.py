@@ -8,10 +8,13 @@ from pathlib import Path
 
 from streamer.bundle.manifest import Audio, Graph, Manifest
 from streamer.errors import BundleError, InvalidRequest
+from streamer.tasks.decoding import MOST_HYPOTHESES
 from streamer.tasks.ranks import SUFFIX, read_ranks
 from streamer.tasks.recogniser import read_calibration
 from streamer.tasks.roles import Roles
 from streamer.tasks.tokens import Writing, read_tokens
+from streamer.tasks.whisper_prompt import Prompt
+from streamer.tasks.whisper_rules import Mode, Rules
 from streamer.tasks.whisper_window import WindowRules
 from streamer.tasks.words import Calibration, Timing
 
@@ -57,48 +60,6 @@ _GROUPS = {"listen": "listener", "encode": "encoder", "decode": "search"}
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """The special tokens that come before a text. `languages` are codes in the order of their ids from `first`."""
-
-    sot: int
-    transcribe: int
-    no_timestamps: int
-    languages: tuple[str, ...] = ()
-    first: int = -1
-    # The language of streams that name none; without one, of a model that knows several, it is told from the sound.
-    default: str = ""
-
-    @classmethod
-    def of(cls, roles: Roles, folder: Path) -> Prompt:
-        """Read the parameters and the asset `languages`; raises `BundleError`."""
-        ids = (roles.integer("sot"), roles.integer("transcribe"), roles.integer("no_timestamps"))
-        first = roles.integer("first_language", -1, default=-1)
-        if first < 0:
-            return cls(*ids)
-        codes = _read_languages(roles.manifest, folder)
-        default = roles.manifest.task.parameters.get("language", "")
-        if default and default not in codes:
-            expected = f"one of {len(codes)} languages"
-            raise BundleError(f"bundle {roles.manifest.name}: parameter language: expected {expected}, got {default!r}")
-        return cls(*ids, codes, first, str(default))
-
-    def language(self, code: str) -> int:
-        """The id of a language token, -1 for one that is yet to be found or has no token; raises `KeyError`."""
-        code = code or self.default
-        if not code or not self.languages:
-            return -1
-        if code not in self.languages:
-            raise KeyError(code)
-        return self.first + self.languages.index(code)
-
-    def tokens(self, language: int) -> tuple[int, ...]:
-        """The prompt of a text in `language`; a model of one language knows neither its token nor `transcribe`."""
-        if language < 0:
-            return (self.sot, self.no_timestamps)
-        return (self.sot, language, self.transcribe, self.no_timestamps)
-
-
-@dataclass(frozen=True, slots=True)
 class WhisperModel:
     """A Whisper model of three graphs, checked against its manifest. A stream has one row of them.
 
@@ -127,9 +88,7 @@ class WhisperModel:
     vocabulary: Writing
     prompt: Prompt
     windows: WindowRules
-    cells: int
-    max_text: int
-    eot: int
+    rules: Rules
     decode_every: int
     calibration: Calibration | None
 
@@ -173,9 +132,7 @@ class WhisperModel:
             _read_vocabulary(manifest, folder),
             Prompt.of(roles, folder),
             WindowRules.of(roles, first, max_text - _ROOM),
-            roles.integer("cells", max_text),
-            max_text,
-            roles.integer("eot"),
+            _rules(roles, max_text),
             decode_every,
             read_calibration(manifest, "confidence"),
         )
@@ -191,6 +148,8 @@ class WhisperModel:
 
 # Room for the prompt and the tokens of one more chunk.
 _ROOM = 40
+# Of bundles that do not state their own; see `Rules`.
+_LOOK_BACK, _WINDOW, _MOST_A_CHUNK = 2, 8, 12
 _ALL_ROLES = (*_LISTEN_IN, *_LISTEN_OUT, *_ENCODE_IN, *_ENCODE_OUT, *_DECODE_IN, *_DECODE_OUT)
 
 
@@ -208,6 +167,25 @@ def _graph(
     return found[0]
 
 
+def _rules(roles: Roles, max_text: int) -> Rules:
+    """The constants of the searches; a stream chooses the width of its beam."""
+    mode = roles.manifest.task.parameters.get("mode", Mode.EXACT)
+    if mode not in tuple(Mode):
+        expected = " or ".join(Mode)
+        raise BundleError(f"bundle {roles.manifest.name}: parameter mode: expected {expected}, got {mode!r}")
+    look_back = roles.integer("look_back", default=_LOOK_BACK)
+    return Rules(
+        roles.integer("eot"),
+        max_text,
+        # Room for the last tokens of every hypothesis beside a whole text.
+        roles.integer("cells", max_text + 2 * MOST_HYPOTHESES),
+        Mode(mode),
+        roles.integer("window", look_back, max(look_back, _WINDOW)),
+        look_back,
+        roles.integer("max_tokens_per_chunk", 1, _MOST_A_CHUNK),
+    )
+
+
 def _check_hop(bundle: str, audio: Audio, gran: int, frame_samples: int) -> None:
     if gran * frame_samples != audio.hop_samples:
         got = f"{gran} frames of {frame_samples} samples for a hop of {audio.hop_samples}"
@@ -219,16 +197,3 @@ def _read_vocabulary(manifest: Manifest, folder: Path) -> Writing:
         raise BundleError(f"bundle {manifest.name}: task transcribe needs the asset tokens")
     path = folder / manifest.task.assets["tokens"]
     return read_ranks(path) if path.suffix == SUFFIX else read_tokens(path)
-
-
-def _read_languages(manifest: Manifest, folder: Path) -> tuple[str, ...]:
-    if "languages" not in manifest.task.assets:
-        raise BundleError(f"bundle {manifest.name}: expected the asset languages of a model with first_language")
-    path = folder / manifest.task.assets["languages"]
-    try:
-        codes = tuple(path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"bundle {manifest.name}: cannot read {path.name}: {error}") from None
-    if not codes or len(set(codes)) < len(codes):
-        raise BundleError(f"bundle {manifest.name}: {path.name}: expected each language once, got {len(codes)} lines")
-    return codes

@@ -87,6 +87,7 @@ CONFIGS = (
     Rule("voice activity where no such model is served", message="vad.events and vad.gate need *"),
     Rule("a model that is not served", message="unknown model *"),
     Rule("a language that the model does not speak", message="model * speaks *"),
+    Rule("a language that the model does not speak", "tasks/whisper.py", "model * knows * languages, *"),
     Rule("a model for another task", "tasks/registry.py", "expected a model for *"),
     Rule("options that the model has no use for", "tasks/registry.py", "model *"),
     Rule("decoding options out of range", "tasks/decoding.py"),
