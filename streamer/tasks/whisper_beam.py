@@ -88,8 +88,10 @@ class _Beam:
 
     def _replant(self, rows: Sequence[_Row]) -> list[tuple[Hypothesis, int]]:
         """Begin a new tree: the cells of texts that were given up are in the way."""
-        self.tree, kept = plant(self.prompt, [row.text for row in rows], self.rules, self.trunk)
-        self.views.clear()
+        tree, kept = plant(self.prompt, [row.text for row in rows], self.rules, self.trunk)
+        moved = self.tree.moved(tree)
+        self.views = {moved[cell]: view for cell, view in self.views.items() if cell in moved}
+        self.tree = tree
         return [(text, self.tree.path([*self.prompt, *text.ids])[-1]) for text in kept]
 
 
@@ -178,10 +180,20 @@ def _closed(state: State, beam: _Beam, texts: Sequence[Hypothesis], stop: Stop) 
     kept.sort(key=lambda text: -_merit(text, rules))
     found = State(state.prompt, tuple(kept), state.committed, 0, stop)
     if rules.clamp:
-        found = replace(found, committed=max(state.committed, found.agreed - rules.look_back))
+        committed = max(state.committed, found.agreed - rules.look_back)
+        found = replace(found, hypotheses=_of_one_past(kept, committed), committed=committed)
     if rules.mode is Mode.FROZEN:
         found = replace(found, cells=beam.tree.trunk([*state.prompt, *found.best.ids[: found.agreed]]))
     return found
+
+
+def _of_one_past(texts: Sequence[Hypothesis], committed: int) -> tuple[Hypothesis, ...]:
+    """Let all texts have the best one's frames in the part that is final: each may have come to a token by itself."""
+    tokens, stamps = texts[0].tokens[:committed], texts[0].stamps[:committed]
+    return tuple(
+        replace(text, tokens=(*tokens, *text.tokens[committed:]), stamps=(*stamps, *text.stamps[committed:]))
+        for text in texts
+    )
 
 
 def _merit(text: Hypothesis, rules: Rules) -> float:

@@ -141,6 +141,14 @@ class Tree:
         del self._ids[count:], self._parents[count:]
         self._filled = min(self._filled, count)
 
+    def moved(self, other: Tree) -> dict[int, int]:
+        """Which cell of `other` holds what a cell of this tree holds, where there is one."""
+        found = {_ROOT: _ROOT}
+        for cell, (token, parent) in enumerate(zip(self._ids, self._parents, strict=True)):
+            if parent in found and (found[parent], token) in other._children:
+                found[cell] = other._children[found[parent], token]
+        return found
+
     def ask(self, wanted: Sequence[tuple[int, int]], blank: bool = False) -> Ask:
         """Run the tokens added since the last call; `wanted` are pairs of a fresh cell and a token to check there."""
         begin, end = self._filled, len(self._ids)
