@@ -6,7 +6,7 @@ at the first that is not, the text is cut.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from streamer.tasks.whisper_review import Reviewed, kept_stamps, review, stamped
@@ -53,8 +53,8 @@ def advance(state: State, rules: Rules, now: int) -> Generator[Ask, Answer, Stat
     """Search one chunk, after which the window holds `now` frames; yields what the decoder is to run."""
     before = state.best
     tree, (reviewed,) = yield from review(state, rules, rules.blank_rule and not before.tokens)
-    text = _Text(state.prompt, list(reviewed.hypothesis.tokens), before.stamps, tree)
-    n_stable = _n_stable(before.tokens, reviewed, rules, state.committed)
+    text = _Text(state.prompt, list(reviewed.tokens), before.stamps, tree)
+    n_stable = _n_stable(reviewed, rules, state.committed)
     text.cut(n_stable)
     if reviewed.views[len(before.tokens)].best == rules.eot:
         # Even if the text was cut: the next chunk says what takes the place.
@@ -69,8 +69,9 @@ def advance(state: State, rules: Rules, now: int) -> Generator[Ask, Answer, Stat
     return _closed(state, rules, text, stop)
 
 
-def _n_stable(tokens: Sequence[Spoken], reviewed: Reviewed, rules: Rules, committed: int) -> int:
-    """How many of `tokens`, as they were before this chunk, stay."""
+def _n_stable(reviewed: Reviewed, rules: Rules, committed: int) -> int:
+    """How many tokens of the text stay."""
+    tokens = reviewed.before.tokens
     for place in range(max(committed, len(tokens) - rules.look_back), len(tokens)):
         token, view = tokens[place], reviewed.views[place]
         if view.best != token.id and rules.has_fallen(token.evidence, view.check_logit):

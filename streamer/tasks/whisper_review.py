@@ -12,13 +12,14 @@ from streamer.tasks.whisper_tree import NOTHING, Answer, Ask, Prediction, Tree
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """A hypothesis whose tokens are as the decoder sees them now.
+    """A text as it was, and its tokens as the decoder sees them now.
 
     `cells` are those of the prompt's last token and of every token of the text. `views` tell what comes at each place
     of the text that was looked at, the place after its end included.
     """
 
-    hypothesis: Hypothesis
+    before: Hypothesis
+    tokens: tuple[Spoken, ...]
     cells: list[int]
     views: dict[int, Prediction]
 
@@ -28,7 +29,7 @@ def review(state: State, rules: Rules, blank: bool) -> Generator[Ask, Answer, tu
 
     Texts that begin alike are run once. A text that the cells cannot hold beside better ones is dropped.
     """
-    tree, kept = plant(state.prompt, state.hypotheses, rules, _trunk(state, rules))
+    tree, kept = plant(state.prompt, state.hypotheses, rules, kept_cells(state, rules))
     last = len(state.prompt) - 1
     paths = [tree.path([*state.prompt, *hypothesis.ids])[last:] for hypothesis in kept]
     wanted: dict[tuple[int, int], int] = {}
@@ -59,6 +60,18 @@ def plant(
     return tree, kept
 
 
+def kept_cells(state: State, rules: Rules) -> int:
+    """How many cells of the cache need not be run again."""
+    if rules.mode is Mode.EXACT:
+        return 0
+    shortest = min(len(hypothesis.tokens) for hypothesis in state.hypotheses)
+    final = shortest - rules.window
+    if rules.clamp:
+        final = min(final, state.committed)
+    # What comes at a place is said by the token before it, so the last one that is kept as it was does not tell.
+    return max(0, min(state.cells, len(state.prompt) - 1 + final))
+
+
 def stamped(stamps: tuple[int, ...], place: int, now: int) -> tuple[int, ...]:
     """Return `stamps` with one for `place`: the one it has, or else `now`."""
     return stamps if place < len(stamps) else (*stamps, now)
@@ -73,18 +86,6 @@ def kept_stamps(stamps: tuple[int, ...], before: int, after: int, rules: Rules) 
     return stamps[: max(before, after)] if rules.clamp else stamps
 
 
-def _trunk(state: State, rules: Rules) -> int:
-    """How many cells of the cache are good enough."""
-    if rules.mode is Mode.EXACT:
-        return 0
-    shortest = min(len(hypothesis.tokens) for hypothesis in state.hypotheses)
-    final = shortest - rules.window
-    if rules.clamp:
-        final = min(final, state.committed)
-    # What comes at a place is said by the token before it, so the last one that is kept as it was does not tell.
-    return max(0, min(state.cells, len(state.prompt) - 1 + final))
-
-
 def _reviewed(hypothesis: Hypothesis, path: list[int], found: dict[tuple[int, int], Prediction]) -> Reviewed:
     tokens, views = list(hypothesis.tokens), {}
     for place, pair in enumerate(zip(path, [*hypothesis.ids, NOTHING], strict=True)):
@@ -92,7 +93,7 @@ def _reviewed(hypothesis: Hypothesis, path: list[int], found: dict[tuple[int, in
             views[place] = found[pair]
             if place < len(tokens):
                 tokens[place] = _heard(tokens[place], found[pair])
-    return Reviewed(Hypothesis(tuple(tokens), hypothesis.stamps, hypothesis.score, hypothesis.is_ended), path, views)
+    return Reviewed(hypothesis, tuple(tokens), path, views)
 
 
 def _heard(token: Spoken, view: Prediction) -> Spoken:
