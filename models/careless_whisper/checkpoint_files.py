@@ -20,7 +20,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models.careless_whisper.checkpoints import (
+    HUGGING_FACE,
     HUGGING_FACE_TIED,
+    OPENAI,
+    WHISPER_RT,
     Checkpoint,
     CheckpointError,
     Naming,
@@ -114,7 +117,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _of_openai(path: Path, saved: Mapping[str, Any]) -> Checkpoint:
     dims, weights = read_dims(saved["dims"], path.name), _weights(path, saved["model_state_dict"])
-    return Checkpoint("OpenAI", dims, fit(path.name, weights, dims, 0, openai_name), 0, None, (path,))
+    return Checkpoint(OPENAI, dims, fit(path.name, weights, dims, 0, openai_name), 0, None, (path,))
 
 
 def _of_whisper_rt(path: Path, saved: Mapping[str, Any]) -> Checkpoint:
@@ -126,7 +129,7 @@ def _of_whisper_rt(path: Path, saved: Mapping[str, Any]) -> Checkpoint:
     rank = rank_of(path.name, weights, cfg.get("rank")) if is_adapted else 0
     naming = _under_prefix(weights, adapted_name if is_adapted else openai_name)
     chunking = read_chunking(path.name, cfg, dims)
-    return Checkpoint("WhisperRT", dims, fit(path.name, weights, dims, rank, naming), rank, chunking, (path,))
+    return Checkpoint(WHISPER_RT, dims, fit(path.name, weights, dims, rank, naming), rank, chunking, (path,))
 
 
 def _of_folder(folder: Path) -> Checkpoint:
@@ -155,7 +158,7 @@ def _of_hugging_face(path: Path) -> Checkpoint:
         weights |= part
     naming = _under_prefix(weights, hugging_face_name)
     fitted = fit(path.name, weights, dims, 0, naming, tied=HUGGING_FACE_TIED)
-    return Checkpoint("Hugging Face", dims, fitted, 0, None, (config, *files))
+    return Checkpoint(HUGGING_FACE, dims, fitted, 0, None, (config, *files))
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

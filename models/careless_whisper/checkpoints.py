@@ -16,6 +16,7 @@ from torch import Tensor
 from models.careless_whisper.config import Chunking, Dims
 from models.careless_whisper.model import Whisper
 
+OPENAI, HUGGING_FACE, WHISPER_RT = "OpenAI", "Hugging Face", "WhisperRT"
 MOST_LAYERS = 256
 LARGEST_SIZE = 1 << 20
 # Bundles keep matrices in half precision.
