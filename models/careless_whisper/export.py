@@ -1,5 +1,6 @@
 """Export a streaming Whisper as a bundle of three graphs: `listen`, `encode` and `decode`."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ _REFERENCE_STEPS = 4
 _FLUSH_SAMPLES = SAMPLE_RATE
 # A prefill for each 40 ms would cost more than it tells: decode at most each 100 ms.
 _DECODE_FRAMES = 5
+# What may be said at once: more than anybody speaks in the first block, and enough for chunks of any length.
+_TOKENS_PER_S, _FEWEST_TOKENS = 8, 12
 _LISTEN, _ENCODE = ["pcm"], ["offsets", "window", "origin", "bank", "fresh"]
 _DECODE = ["tokens", "places", "past", "fresh", "keep", "count", "audio", "bank", "ask", "check", "blank"]
 _FREE_ENCODE: FreeLengths = {"offsets": ["new_frames"], "window": ["cached_frames"]}
@@ -92,7 +95,8 @@ def export_bundle(
         (folder / LANGUAGES).write_text("".join(f"{code}\n" for code in vocabulary.languages), encoding="utf-8")
         files.append(asset(folder, folder / LANGUAGES, LANGUAGES))
         named["languages"] = LANGUAGES
-    parameters = {**parameters_of(sizes, chunking, vocabulary), **search_options(chunking), **(options or {})}
+    parameters = {**parameters_of(sizes, chunking, vocabulary), **search_options(chunking)}
+    parameters |= options or {}
     task = {"kind": "transcribe", "program": "whisper", "roles": roles(), "parameters": parameters, "assets": named}
     write_manifest(
         folder,
@@ -125,7 +129,6 @@ def roles() -> dict[str, str]:
 
 def parameters_of(sizes: Sizes, chunking: Chunking, vocabulary: Vocabulary) -> dict[str, int]:
     """Sizes and ids that the program needs."""
-    hop = chunking.hop_samples
     return {
         "gran": chunking.gran,
         "extra": chunking.extra,
@@ -134,7 +137,7 @@ def parameters_of(sizes: Sizes, chunking: Chunking, vocabulary: Vocabulary) -> d
         "cells": sizes.cells,
         "mel_ring": sizes.mel_ring,
         "frame_samples": FRAME_SAMPLES,
-        "flush_samples": -(-max(_FLUSH_SAMPLES, chunking.first * FRAME_SAMPLES) // hop) * hop,
+        "flush_samples": max(_FLUSH_SAMPLES, chunking.first * FRAME_SAMPLES + LOOK_AHEAD),
         "token_delay_samples": 0,
         "sot": vocabulary.sot,
         "eot": vocabulary.eot,
@@ -148,11 +151,12 @@ def parameters_of(sizes: Sizes, chunking: Chunking, vocabulary: Vocabulary) -> d
 
 def search_options(chunking: Chunking) -> dict[str, int | str]:
     """How a bundle searches if its maker does not say."""
+    spoken = math.ceil(chunking.first * FRAME_SAMPLES / SAMPLE_RATE * _TOKENS_PER_S)
     return {
         "mode": "exact",
         "window": 8,
         "look_back": 2,
-        "max_tokens_per_chunk": 12,
+        "max_tokens_per_chunk": max(_FEWEST_TOKENS, spoken),
         "decode_every": -(-_DECODE_FRAMES // chunking.gran),
     }
 
