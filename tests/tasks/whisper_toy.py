@@ -146,6 +146,11 @@ def write_assets(folder: Path, pieces: Sequence[str] = PIECES) -> Path:
     return folder
 
 
+def calls_of(model: Toy, graph: str) -> list[int]:
+    """Rows of each call of a graph."""
+    return [count for name, count in model.calls if name == graph]
+
+
 def bundle(folder: Path, **changes: Any) -> Bundle:
     """The bundle in `folder`, without its graphs."""
     return Bundle(write_assets(folder), parsed(manifest(**changes)), "0" * 64)
@@ -169,6 +174,7 @@ class _Stream:
     """What the states of one row hold."""
 
     levels: list[int] = field(default_factory=list)
+    is_dirty: bool = False
     banks: list[list[int]] = field(default_factory=lambda: [[], []])
     # Tokens, places, and which other cells each sees.
     cells: list[tuple[int, int, frozenset[int]]] = field(default_factory=list)
@@ -201,7 +207,8 @@ class Toy:
         if self.faults.get(slot) == graph:
             return Result(error=ModelFault(f"toy: graph {graph}: inference failed"))
         if "listener" in row.start:
-            self._streams[slot] = _Stream()
+            # What the slot's last owner has encoded is still there.
+            self._streams[slot] = _Stream(banks=self._streams.get(slot, _Stream()).banks, is_dirty=True)
         inputs = {name: array.item() if array.ndim == 0 else array for name, array in row.inputs.items()}
         return Result(getattr(self, f"_{graph}")(self._streams[slot], inputs, bool(row.start)))
 
@@ -211,8 +218,9 @@ class Toy:
         return {"heard": np.array(2 * len(stream.levels) + 1)}
 
     def _encode(self, stream: _Stream, inputs: dict[str, Any], starts: bool) -> dict[str, Array]:
+        assert starts == stream.is_dirty
         if starts:
-            stream.banks = [[], []]
+            stream.banks, stream.is_dirty = [[], []], False
         bank = stream.banks[inputs["bank"]]
         if inputs["fresh"]:
             bank.clear()
@@ -234,7 +242,10 @@ class Toy:
         del stream.cells[inputs["keep"] :]
         used, count = len(stream.cells), inputs["count"]
         assert used + count <= self._places
-        assert inputs["past"].shape[1] >= used
+        nodes, cells = inputs["past"].shape
+        assert cells >= used
+        assert all(size & (size - 1) == 0 or size == self._places for size in (nodes, cells))
+        assert inputs["fresh"].diagonal().all()
         for node in range(count):
             seen = {cell for cell in range(used) if inputs["past"][node, cell]}
             seen |= {used + other for other in range(count) if inputs["fresh"][node, other]} | {used + node}
