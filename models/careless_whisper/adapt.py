@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models.careless_whisper.checkpoint_files import load_tensors, read_checkpoint
 from models.careless_whisper.data import Batches, Curriculum
+from models.careless_whisper.model import Whisper
 from models.careless_whisper.objective import Learner, Weights
-from models.careless_whisper.publish import load_whisper
+from models.careless_whisper.publish import is_trained, load_whisper
 from models.careless_whisper.teacher import Stages, Teacher
 from models.careless_whisper.texts import Texts, of_file
 from models.careless_whisper.validation import report_sets
@@ -31,10 +33,22 @@ def main() -> None:
     arguments = _parser().parse_args()
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
-    whisper = load_whisper(arguments.init)
+    whisper = load_base(arguments.init)
     texts = of_file(arguments.tokens, whisper.dims.n_vocab)
     head = fit_head(Learner(whisper), texts, arguments)
     train_adapters(Learner(whisper), head, texts, arguments)
+
+
+def load_base(path: Path) -> Whisper:
+    """The model to adapt: of a checkpoint that training here wrote, or of any format that can be imported.
+
+    Adapters that it has already are merged. Raises `CheckpointError` for a file that is neither.
+    """
+    if path.is_file() and path.suffix == ".pt" and is_trained(load_tensors(path)):
+        return load_whisper(path)
+    whisper = read_checkpoint(path).model()
+    whisper.merge()
+    return whisper
 
 
 def fit_head(learner: Learner, texts: Texts, arguments: argparse.Namespace) -> dict[str, Tensor]:
@@ -55,7 +69,7 @@ def train_adapters(learner: Learner, head: Mapping[str, Tensor], texts: Texts, a
     # The paper's loss, plain.
     weights = Weights(ctc=0.0, decoder=1.0, guide=0.0, smoothing=0.0, corrupted=0.0)
     teacher = Teacher(trainer, texts, weights, Stages(0.0, 0.0, arguments.stops, apart=True))
-    scored = adapted(Learner(load_whisper(arguments.init)), arguments.rank)
+    scored = adapted(Learner(load_base(arguments.init)), arguments.rank)
     evaluate = partial(report_sets, scored, texts, arguments.features)
     trainer.run(iter(_batches(trainer, texts, arguments)), teacher, evaluate)
 
@@ -81,7 +95,7 @@ def _batches(trainer: Trainer, texts: Texts, arguments: argparse.Namespace) -> B
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--init", type=Path, required=True, help="checkpoint to adapt")
+    parser.add_argument("--init", type=Path, required=True, help="checkpoint to adapt, of any format that is imported")
     parser.add_argument("--tokens", type=Path, required=True, help="tokens.txt beside pieces.model, or *.tiktoken")
     parser.add_argument("--features", type=Path, required=True, help="folder written by prepare, of the model's mels")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,11 @@ def main() -> None:
     options = {"language": "en", **dict(map(_option, arguments.options))}
     chunking = Chunking(arguments.gran, arguments.extra)
     export_bundle(model, chunking, texts.vocabulary, arguments.out, about, options=options, card=arguments.card)
+
+
+def is_trained(saved: Any) -> bool:
+    """Tell whether what a file holds was written by training here."""
+    return isinstance(saved, dict) and {"config", "model", "average"} <= saved.keys()
 
 
 def load_whisper(checkpoint: Path) -> Whisper:

@@ -23,6 +23,7 @@ import soundfile  # noqa: E402
 from models.careless_whisper import adapt, prepare, publish, train  # noqa: E402
 from models.careless_whisper import objective as goals  # noqa: E402
 from models.careless_whisper.align import word_spans  # noqa: E402
+from models.careless_whisper.checkpoints import CheckpointError  # noqa: E402
 from models.careless_whisper.config import Chunking  # noqa: E402
 from models.careless_whisper.data import Batch, Batches, Curriculum, collate  # noqa: E402
 from models.careless_whisper.model import block_mask  # noqa: E402
@@ -341,3 +342,15 @@ def test_published_weights_are_averaged_and_merged(tmp_path: Path) -> None:
     mel, tokens = torch.randn(1, MELS, 60), torch.randint(20, (1, 5))
     torch.testing.assert_close(published(mel, tokens), model.whisper.eval()(mel, tokens), atol=1e-4, rtol=1e-4)
     assert not any("lora" in name for name in published.state_dict())
+
+
+def test_released_checkpoints_can_be_adapted(tmp_path: Path) -> None:
+    """OpenAI's format is read as it is; what no format fits is refused by the importer."""
+    whisper = learner(20).whisper
+    saved = {"dims": vars(whisper.dims), "model_state_dict": whisper.state_dict()}
+    torch.save(saved, tmp_path / "tiny.pt")
+    base = adapt.load_base(tmp_path / "tiny.pt")
+    assert all(value.equal(whisper.state_dict()[name]) for name, value in base.state_dict().items())
+    torch.save({"config": {}}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=r"other\.pt: expected dims"):
+        adapt.load_base(tmp_path / "other.pt")
