@@ -68,10 +68,12 @@ class Checkpoint:
     files: tuple[Path, ...]
 
     def model(self, adapted: bool = True) -> Whisper:
-        """The model in float32, with its adapters beside the weights, or without them."""
+        """A model of its own in float32, with its adapters beside the weights, or without them."""
         rank = self.rank if adapted else 0
         model = template(self.dims, rank)
-        model.load_state_dict({key: self.weights[key].float() for key in model.state_dict()}, assign=True)
+        model.load_state_dict(
+            {key: self.weights[key].to(torch.float32, copy=True) for key in model.state_dict()}, assign=True
+        )
         return model.eval()
 
 

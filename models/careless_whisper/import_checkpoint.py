@@ -68,6 +68,7 @@ def import_checkpoint(settings: argparse.Namespace) -> None:
         card.write_text(card_of(checkpoint, chunking, about), encoding="utf-8")
         print(f"{checkpoint.format} checkpoint, {about['description']}; exporting", flush=True)
         model = checkpoint.model(adapted=not settings.offline)
+        del checkpoint
         model.merge()
         export_bundle(model, chunking, vocabulary, partial, about, settings.half_state, options, card)
         _require_sound(partial)

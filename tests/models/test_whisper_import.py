@@ -126,6 +126,7 @@ def test_tiny_with_adapters_is_read_whole_and_merges_exactly(tmp_path: Path) -> 
         expected = model(mel, tokens, mask)
         model.merge()
         torch.testing.assert_close(model(mel, tokens, mask), expected, atol=1e-5, rtol=1e-5)
+        # The checkpoint is as it was: merging has changed the model alone.
         assert (checkpoint.model(adapted=False)(mel, tokens, mask) - expected).abs().max() > 1e-4
 
 
