@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from models.careless_whisper.export import listen_graph  # noqa: E402
 from models.careless_whisper.features import WhisperMel, running  # noqa: E402
 from models.careless_whisper.model import Whisper, block_mask, sized_mask  # noqa: E402
 from models.common.bundle_writer import write_graph  # noqa: E402
+from tests.models.conftest import WINDOW_FRAMES as FRAMES  # noqa: E402
 from tests.models.whisper_rig import (  # noqa: E402
     EncodeCall,
     Rig,
@@ -27,27 +29,25 @@ from tests.models.whisper_rig import (  # noqa: E402
     whole_caches,
     whole_mel,
 )
-from tests.models.whisper_toys import CHUNKING, toy_bundle, toy_dims, toy_model  # noqa: E402
+from tests.models.whisper_toys import CHUNKING  # noqa: E402
 
-FRAMES = 200
 CHUNKINGS = [Chunking(2, 14), Chunking(5, 5), Chunking(10, 2), Chunking(15, 1), Chunking(50, 0)]
 
 
 @pytest.fixture(scope="module")
-def model() -> Whisper:
-    torch.set_num_threads(1)
-    return toy_model(toy_dims(frames=FRAMES))
+def model(whisper: Whisper) -> Whisper:
+    return whisper
 
 
 @pytest.fixture(scope="module")
-def bundle(model: Whisper, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(model: Whisper, whisper_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle whose graph `listen` takes chunks of any length, so that one serves all chunkings."""
-    folder = toy_bundle(tmp_path_factory.mktemp("bundles"), model)
+    folder = tmp_path_factory.mktemp("bundles") / "any-chunks"
+    shutil.copytree(whisper_bundle, folder)
     graph = listen_graph(Sizes(model.dims, CHUNKING.first))
     entry = write_graph(folder, "listen", graph, [torch.randn(2, 5000)], {}, free={"pcm": ["samples"]})
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["graphs"][0] |= entry
-    manifest["graphs"][0]["audio"] = None
+    manifest["graphs"][0] |= {**entry, "audio": None}
     manifest["references"] = []
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
