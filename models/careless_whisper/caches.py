@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.careless_whisper.config import Dims
-from models.careless_whisper.features import HALF, SILENT, WINDOW
+from models.careless_whisper.features import HALF, SILENT
 from models.careless_whisper.model import Attention
 from models.common.layers import HIDDEN
 from models.common.slots import CellRows, Cells, StateSpec
@@ -22,7 +22,8 @@ BANKS = 2
 """Encoder windows that a stream may have at once."""
 SPARE_CELLS = 192
 """Cells of the token cache beyond the longest text: nodes of other hypotheses, and padding."""
-_RING_ROWS = 1024
+# How far back a window may open: a first block, which is encoded late, and 4 s more.
+_RING_ROWS, _RING_SPARE = 1024, 400
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Sizes:
 
     @property
     def mel_ring(self) -> int:
-        """Rows of the ring of mel rows: two first blocks and a window fit, whatever they are."""
-        return max(_RING_ROWS, 1 << (2 * self.first + WINDOW - 1).bit_length())
+        """Rows of the ring of mel rows, a power of two."""
+        return max(_RING_ROWS, 1 << (2 * self.first + _RING_SPARE - 1).bit_length())
 
     @property
     def cells(self) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.careless_whisper.caches import (
+    BANKS,
     PAGE,
     Sizes,
     attend_cached,
@@ -109,7 +110,7 @@ class Decode(nn.Module):
 
     def hearing(self, inputs: Rows, state: State) -> tuple[Tensor, Tensor, Tensor]:
         """Pages i64[B, p] of the window, their mask f32[B, 1, 1, p * PAGE], and the frames heard bool[B, p * PAGE]."""
-        bank, count = inputs["bank"].clamp(0, 1), pages(inputs["audio"].shape[1])
+        bank, count = inputs["bank"].clamp(0, BANKS - 1), pages(inputs["audio"].shape[1])
         page = page_index(bank * self.sizes.bank_pages, count, self.sizes.bank_pages)
         heard = torch.arange(count * PAGE) < state["counts"].gather(1, bank[:, None])
         return page, hidden_unless(heard)[:, None, None], heard

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.careless_whisper.caches import (
+    BANKS,
     PAGE,
     Sizes,
     attend_cached,
@@ -21,7 +22,7 @@ from models.careless_whisper.caches import (
     take_pages,
 )
 from models.careless_whisper.model import Block, Whisper
-from models.common.slots import Cells, Rows, State, Update
+from models.common.slots import Rows, State, Update
 
 _Kept = dict[str, list[Tensor]]
 
@@ -41,8 +42,8 @@ class Encode(nn.Module):
     def forward(self, inputs: Rows, state: State) -> tuple[Rows, Mapping[str, Update]]:
         """Take the inputs above and the rows of `mel`, `mel_rows` and `Sizes.encoder()`."""
         encoder, most = self.model.encoder, self.sizes.dims.n_audio_ctx
-        new, bank = inputs["offsets"].shape[1], inputs["bank"].clamp(0, 1)
-        chosen = bank[:, None] == torch.arange(2)
+        new, bank = inputs["offsets"].shape[1], inputs["bank"].clamp(0, BANKS - 1)
+        chosen = bank[:, None] == torch.arange(BANKS)
         counts = torch.where(inputs["fresh"][:, None] & chosen, 0, state["counts"])
         # A window that is full goes on in its last frames: nothing may leave the bank.
         before = counts.gather(1, bank[:, None])[:, 0].clamp(max=most - new).clamp(min=0)
@@ -66,9 +67,7 @@ class Encode(nn.Module):
         row = (origin + 2 * before - 2)[:, None] + torch.arange(2 * new + 3)
         heard = state["mel_rows"][:, None]
         known = (row >= origin.clamp(min=0)[:, None]) & (row < heard) & (row >= heard - self.sizes.mel_ring)
-        mel = state["mel"]
-        assert isinstance(mel, Cells)
-        return torch.where(known[:, :, None], mel.take(row % self.sizes.mel_ring), 0.0)
+        return torch.where(known[:, :, None], state["mel"].take(row % self.sizes.mel_ring), 0.0)
 
     def stem(self, mel: Tensor, before: Tensor) -> Tensor:
         """Convolutions over just the rows that they need: f32[B, 2 n + 3, mels] to f32[B, n, d]."""
