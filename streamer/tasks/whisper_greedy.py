@@ -36,10 +36,6 @@ class _Text:
             Spoken(prediction.best, self.stamps[place], prediction.attended, logp, prediction.best_logit)
         )
 
-    def cut(self, count: int) -> None:
-        del self.tokens[count:]
-        self.tree.crop(len(self.prompt) + count)
-
     def predict(self, blank: bool) -> Generator[Ask, Answer, Prediction]:
         """Ask what comes next; the last token is run even if the cache holds it."""
         sequence = [*self.prompt, *self.ids]
@@ -55,7 +51,7 @@ def advance(state: State, rules: Rules, now: int) -> Generator[Ask, Answer, Stat
     tree, (reviewed,) = yield from review(state, rules, rules.blank_rule and not before.tokens)
     text = _Text(state.prompt, list(reviewed.tokens), before.stamps, tree)
     n_stable = _n_stable(reviewed, rules, state.committed)
-    text.cut(n_stable)
+    del text.tokens[n_stable:]
     if reviewed.views[len(before.tokens)].best == rules.eot:
         # Even if the text was cut: the next chunk says what takes the place.
         return _closed(state, rules, text, Stop.EOT)
@@ -93,7 +89,7 @@ def _extend(text: _Text, rules: Rules, now: int, prediction: Prediction, passes:
         if not passes:
             if rules.check is Check.V1:
                 # The authors' first version drops what it has not read back.
-                text.cut(len(text.tokens) - 1)
+                text.tokens.pop()
             return Stop.CAP
         prediction = yield from text.predict(False)
     return Stop.EOT

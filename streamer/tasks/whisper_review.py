@@ -45,16 +45,13 @@ def review(state: State, rules: Rules, blank: bool) -> Generator[Ask, Answer, tu
 def plant(
     prompt: Sequence[int], hypotheses: Sequence[Hypothesis], rules: Rules, trunk: int
 ) -> tuple[Tree, list[Hypothesis]]:
-    """Put the texts into a tree that begins with `trunk` cells of the cache; returns those that it can hold.
-
-    Room is left for one more token of every hypothesis.
-    """
+    """Put the texts into a tree that begins with `trunk` cells of the cache; returns those that it can hold."""
     first = [*prompt, *hypotheses[0].ids]
     tree = Tree(rules.cells, first[:trunk])
     kept: list[Hypothesis] = []
     for hypothesis in hypotheses:
         ids = [*prompt, *hypothesis.ids]
-        if not kept or len(tree) + tree.missing(ids) + rules.width <= rules.cells:
+        if not kept or len(tree) + tree.missing(ids) <= rules.cells:
             tree.path(ids)
             kept.append(hypothesis)
     return tree, kept

@@ -48,14 +48,15 @@ class Stop(StrEnum):
 class Rules:
     """The constants of a search. Whoever reads them from a manifest or a client checks their ranges.
 
-    `max_text` bounds prompt and text together (n_text_ctx), `cells` those of the cache: at least `max_text` and twice
-    `width`. `look_back` (K) tokens at the end of a text are judged again by each chunk; with `clamp` none before them
-    ever is, which makes them final. `window` (W) of the frozen mode is how many tokens are run again, at least K.
-    `width` is 1 to 16 hypotheses (16: the decoder tells 17 candidates); 1 of them is not greedy search, which judges
-    otherwise. `wait_for_all` lets a beam go on until all its hypotheses could end. `length_penalty` is the exponent of
-    Wu et al. (arXiv 1609.08144), None divides by the length. `counts_last` False leaves a text's last token out of
-    its score, as the authors' beam does. With `blank_rule` the first token may be neither end of text nor a space.
-    `repeats` is how often a phrase of up to 8 tokens may follow itself, 0: as often as it likes.
+    - `max_text` bounds prompt and text together (n_text_ctx); `cells` are those of the cache, at least as many. The
+      more there are, the less often a beam has to begin a new tree.
+    - `look_back` (K) tokens at the end of a text are judged again by each chunk. With `clamp` none before them ever is:
+      they are final. `window` (W), at least K, is how many the frozen mode runs again.
+    - `width` is 1 to 16 hypotheses of a beam, for the decoder tells 17 candidates. `wait_for_all` lets it go on until
+      so many texts could end. `length_penalty` is the exponent of Wu et al. (arXiv 1609.08144); None divides by the
+      length. `counts_last` False leaves a text's last token out of its score, as the authors' decoder does.
+    - With `blank_rule` the first token is neither end of text nor a space, so that silence has to say something.
+    - `repeats` is how often a phrase of up to 8 tokens may follow itself; 0: as often as it likes.
     """
 
     eot: int

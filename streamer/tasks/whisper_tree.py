@@ -113,9 +113,8 @@ class Tree:
         self._ids.append(token)
         self._parents.append(parent)
         self._children[parent, token] = cell
-        if parent != _ROOT:
-            self._sees[cell] = self._sees[parent]
-            self._places[cell] = self._places[parent] + 1
+        self._sees[cell] = False if parent == _ROOT else self._sees[parent]
+        self._places[cell] = 0 if parent == _ROOT else self._places[parent] + 1
         self._sees[cell, cell] = True
         return cell
 
@@ -136,8 +135,6 @@ class Tree:
         """Forget all but the first `count` cells."""
         for cell in range(count, len(self._ids)):
             del self._children[self._parents[cell], self._ids[cell]]
-        self._sees[count:] = False
-        self._places[count:] = 0
         del self._ids[count:], self._parents[count:]
         self._filled = min(self._filled, count)
 

@@ -268,10 +268,11 @@ def test_frozen_search_keeps_what_all_texts_share() -> None:
     assert max(len(ask.tokens) for ask in asks) <= 16
 
 
+@pytest.mark.parametrize("clamp", [False, True])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_few_cells_change_nothing_but_work(mode: Mode) -> None:
+def test_few_cells_change_nothing_but_work(mode: Mode, clamp: bool) -> None:
     """Where cells run out the texts that are left are put into new ones."""
-    roomy = rules(width=4, mode=mode)
+    roomy = rules(width=4, mode=mode, clamp=clamp, window=4)
     tight, renewed = replace(roomy, cells=48), 0
     for number in range(30):
         wide = ScriptedDecoder(Noisy(number, 1.0)), State.start(PROMPT)

@@ -74,6 +74,7 @@ def test_a_trunk_ends_where_texts_part() -> None:
     tree.ask([(1, NOTHING)])
     assert tree.trunk([5, 6]) == 2
     assert tree.trunk([5, 7, 8]) == 1
+    assert tree.trunk([5, 6, 7, 8]) == 2
 
 
 def test_an_answer_is_read_by_row() -> None:
