@@ -142,10 +142,10 @@ def _candidates(rows: Sequence[_Row], rules: Rules) -> list[_Candidate]:
     found: dict[tuple[int, int], _Candidate] = {}
     for row in rows:
         assert row.view is not None
-        ids, counted = row.text.ids, row.text.tokens if rules.counts_last else row.text.tokens[:-1]
+        loops, counted = rules.loops(row.text.ids), row.text.tokens if rules.counts_last else row.text.tokens[:-1]
         so_far, most = sum(token.logp for token in counted), rules.width + 1
         for token, logp in zip(row.view.top_ids[:most].tolist(), row.view.top_logps[:most].tolist(), strict=True):
-            if logp > _SUPPRESSED and not rules.loops(ids, token):
+            if logp > _SUPPRESSED and token not in loops:
                 found.setdefault((row.cell, token), _Candidate(row, token, logp, so_far + logp))
     return sorted(found.values(), key=lambda candidate: -candidate.score)
 

@@ -82,7 +82,7 @@ def _extend(text: _Text, rules: Rules, now: int, prediction: Prediction, passes:
             return Stop.CAP
         if rules.is_full(len(text.prompt), len(text.tokens)):
             return Stop.FULL
-        if rules.loops(text.ids, prediction.best):
+        if prediction.best in rules.loops(text.ids):
             return Stop.LOOP
         text.append(prediction, now)
         passes -= 1

@@ -99,20 +99,18 @@ class Rules:
         """Whether a text of `text` tokens may not grow after a prompt of `prompt`."""
         return prompt + text >= self.max_text - 1
 
-    def loops(self, ids: Sequence[int], token: int) -> bool:
-        """Whether `ids` already end in a loop that `token` would go on with.
+    def loops(self, ids: Sequence[int]) -> set[int]:
+        """Return the tokens that would go on with a loop in which `ids` end already.
 
         A loop is a phrase of 1 to 8 tokens that follows itself `repeats` times, over at least 12 tokens: people do say
         no four times.
         """
-        return self.repeats > 0 and any(
-            _is_loop(ids, token, period, max(self.repeats * period, _SHORTEST_LOOP))
-            for period in range(1, _LONGEST_PERIOD + 1)
-        )
+        if not self.repeats or len(ids) < _SHORTEST_LOOP:
+            return set()
+        periods = range(1, _LONGEST_PERIOD + 1)
+        return {ids[-period] for period in periods if _is_loop(ids, period, max(self.repeats * period, _SHORTEST_LOOP))}
 
 
-def _is_loop(ids: Sequence[int], token: int, period: int, length: int) -> bool:
-    if len(ids) < length or ids[-period] != token:
-        return False
+def _is_loop(ids: Sequence[int], period: int, length: int) -> bool:
     tail = ids[-length:]
-    return tail[period:] == tail[:-period]
+    return len(ids) >= length and tail[period:] == tail[:-period]

@@ -123,13 +123,11 @@ def test_a_window_is_full_when_it_says_so() -> None:
 
 def test_a_loop_is_a_phrase_that_follows_itself() -> None:
     """Four times, and twelve tokens at least; not four times the same word."""
-    limits = rules()
-    assert not limits.loops([9] * 11, 9)
-    assert limits.loops([9] * 12, 9)
-    assert not limits.loops([9] * 12, 8)
-    phrase = [1, 2, 3, 4, 5]
-    assert not limits.loops(phrase * 3 + phrase[:4], 5)
-    assert limits.loops(phrase * 4, 1)
-    assert not limits.loops(phrase * 4, 2)
-    assert not limits.loops(list(range(9)) * 9, 0), "a phrase of nine is not looked for"
-    assert not rules(repeats=0).loops([9] * 99, 9)
+    limits, phrase = rules(), [1, 2, 3, 4, 5]
+    assert limits.loops([9] * 11) == set()
+    assert limits.loops([9] * 12) == {9}
+    assert limits.loops(phrase * 3 + phrase[:4]) == set()
+    assert limits.loops([7, *phrase * 4]) == {1}
+    assert limits.loops([*phrase * 4, 1, 2]) == {3}
+    assert limits.loops(list(range(9)) * 9) == set(), "a phrase of nine is not looked for"
+    assert rules(repeats=0).loops([9] * 99) == set()
