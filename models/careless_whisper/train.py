@@ -36,7 +36,7 @@ def main() -> None:
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup)
     settings = Settings(schedule, arguments.out, evaluate_every_s=60 * arguments.evaluate_minutes)
     trainer = Trainer(model, settings, asdict(dims))
-    curriculum = Curriculum(arguments.easy, arguments.altered)
+    curriculum = Curriculum(arguments.easy, arguments.altered, arguments.easy_longest)
     batches = Batches(
         arguments.features,
         texts,
@@ -65,6 +65,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=5)
     parser.add_argument("--text-layers", type=int, default=2)
     parser.add_argument("--easy", type=float, default=0.08, help="share of the run with short clips alone")
+    parser.add_argument("--easy-longest", type=float, default=5.0, help="seconds of the longest clip that is short")
     parser.add_argument("--altered", type=float, default=0.5, help="share of the run until all clips are augmented")
     parser.add_argument("--ctc-alone", type=float, default=0.06, help="share of the run before the decoder joins in")
     parser.add_argument("--whole", type=float, default=0.45, help="share of the run with whole texts alone")
