@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +21,9 @@ HALF, TRANSPOSED = "_half", "_transposed"
 _HALF_FROM_ELEMENTS = 4096
 # What may be done to an arena: nothing here takes longer for more slots.
 _PARTIAL = ("Gather", "GatherND", "ScatterND", "Shape")
+
+FreeLengths = Mapping[str, Sequence[str]]
+"""By input or output: the names of its leading `dims` that are free; equal names are equal lengths."""
 
 
 def round_weights(module: torch.nn.Module) -> None:
@@ -40,10 +44,6 @@ def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
             values = values.T if name != plain else values
             weights[plain.removeprefix(prefix)] = values.float().contiguous()
     return weights
-
-
-FreeLengths = Mapping[str, Sequence[str]]
-"""By input or output: the names of its leading `dims` that are free; equal names are equal lengths."""
 
 
 def export_graph(
@@ -68,18 +68,13 @@ def export_graph(
         [torch.zeros(batch, dtype=torch.bool) for _ in graph.groups],
         graph.initial_arenas(slots),
     )
-    batch_axis = torch.export.Dim("batch", min=1, max=4096)
-    slot_axis = torch.export.Dim("slots", min=2, max=1 << 20)
-    shapes = tuple([{0: slot_axis if i == 3 else batch_axis} for _ in part] for i, part in enumerate(arguments))
-    lengths = {name: torch.export.Dim(name, min=1, max=1 << 20) for names in free.values() for name in names}
-    for name, axes in zip(graph.inputs, shapes[0], strict=True):
-        axes.update({axis: lengths[length] for axis, length in enumerate(free.get(name, ()), start=1)})
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer's own deprecations and its remarks on shared axis names; nothing about the graph.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             graph.eval(), arguments, dynamo=True, verbose=False, optimize=True, opset_version=OPSET,
-            input_names=graph.input_names, output_names=graph.output_names, dynamic_shapes=shapes,
+            input_names=graph.input_names, output_names=graph.output_names,
+            dynamic_shapes=_dynamic_shapes(graph, arguments, free),
         )  # fmt: skip
     model = program.model_proto
     _drop_debris(model)
@@ -92,6 +87,18 @@ def export_graph(
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     return model
+
+
+def _dynamic_shapes(
+    graph: SlottedGraph, arguments: Sequence[Sequence[Tensor]], free: FreeLengths
+) -> tuple[list[dict[int, Any]], ...]:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    slots = torch.export.Dim("slots", min=2, max=1 << 20)
+    shapes = tuple([{0: slots if i == 3 else batch} for _ in part] for i, part in enumerate(arguments))
+    lengths = {name: torch.export.Dim(name, min=1, max=1 << 20) for names in free.values() for name in names}
+    for name, axes in zip(graph.inputs, shapes[0], strict=True):
+        axes.update({axis: lengths[length] for axis, length in enumerate(free.get(name, ()), start=1)})
+    return shapes
 
 
 def _drop_debris(model: onnx.ModelProto) -> None:
@@ -128,13 +135,18 @@ def name_weights(model: onnx.ModelProto, module: torch.nn.Module) -> None:
             continue
         values = onnx.numpy_helper.to_array(tensor)
         for name, weight in known.items():
-            if weight.T.shape == values.shape and np.array_equal(weight.T, values):
+            if weight.T.shape == values.shape and _equal(weight.T, values):
                 renamed[tensor.name] = f"{name}{TRANSPOSED}"
                 tensor.name = renamed[tensor.name]
                 break
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    # The first row tells nearly always: a large model has hundreds of matrices of one shape.
+    return np.array_equal(one[0], other[0]) and np.array_equal(one, other)
 
 
 def share_transposed(model: onnx.ModelProto) -> None:
