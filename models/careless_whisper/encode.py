@@ -63,10 +63,14 @@ class Encode(nn.Module):
         return {"frames": (before + new).clamp(max=most)}, updates
 
     def mel_rows(self, origin: Tensor, before: Tensor, new: int, state: State) -> Tensor:
-        """Mel rows f32[B, 2 n + 3, mels] around the new frames; zeros for what is not in the window or the ring."""
+        """Mel rows f32[B, 2 n + 3, mels] around the new frames; zeros for what is not in the window or the ring.
+
+        A window ends with its last frame: there is no row beyond it in training, nor in the offline model.
+        """
         row = (origin + 2 * before - 2)[:, None] + torch.arange(2 * new + 3)
-        heard = state["mel_rows"][:, None]
+        heard, end = state["mel_rows"][:, None], (origin + 2 * self.sizes.dims.n_audio_ctx)[:, None]
         known = (row >= origin.clamp(min=0)[:, None]) & (row < heard) & (row >= heard - self.sizes.mel_ring)
+        known &= row < end
         return torch.where(known[:, :, None], state["mel"].take(row % self.sizes.mel_ring), 0.0)
 
     def stem(self, mel: Tensor, before: Tensor) -> Tensor:

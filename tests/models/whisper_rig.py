@@ -116,7 +116,11 @@ def whole_mel(samples: Array, calls: Sequence[int], mels: int) -> Tensor:
 
 
 def whole_caches(model: Whisper, mel: Tensor, mask: Tensor) -> tuple[Caches, Tensor]:
-    """Keys and values of one full pass over `mel` f32[1, 2 T + 1, mels], and its frames f32[1, T, d]."""
+    """Keys and values of one full pass over `mel` f32[1, 2 T + 1, mels], and its frames f32[1, T, d].
+
+    The last frame of a full window has no row beyond it, as offline.
+    """
+    mel = mel[:, : 2 * model.dims.n_audio_ctx]
     found: dict[str, list[Tensor]] = {name: [] for name in CACHES}
     hooks = []
     for block in model.encoder.blocks:
