@@ -48,7 +48,8 @@ def report(model: Learner, texts: Texts, clips: Iterable[Clip], name: str, examp
     if not heard:
         return f"{name}: no shards yet"
     references, said, spelt = (list(column) for column in zip(*heard, strict=True))
-    lines = [f"{name}: {len(heard)} utterances, decoder {_rates(references, said)}, ctc {_rates(references, spelt)}"]
+    by_letters = f"letters by CTC: {_rates(references, spelt)}"
+    lines = [f"{name}: {len(heard)} utterances, {_rates(references, said)}; {by_letters}"]
     for reference, hypothesis, letters in heard[:examples]:
         lines += [f"  ref {reference}\n  hyp {hypothesis}\n  ctc {letters}"]
     return "\n".join(lines)
@@ -84,4 +85,4 @@ def _collapsed(path: Sequence[int]) -> str:
 
 
 def _rates(references: list[str], hypotheses: list[str]) -> str:
-    return f"WER {100 * jiwer.wer(references, hypotheses):.1f} % CER {100 * jiwer.cer(references, hypotheses):.1f} %"
+    return f"WER {100 * jiwer.wer(references, hypotheses):.1f} %, CER {100 * jiwer.cer(references, hypotheses):.1f} %"

@@ -56,9 +56,10 @@ def main() -> None:
     """Run from the command line; see --help."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("log", type=Path)
+    parser.add_argument("--parts", nargs="+", default=("transducer", "ctc"), help="of the loss")
     parser.add_argument("-o", "--out", type=Path, required=True, help="a .png or .svg")
     arguments = parser.parse_args()
-    draw(arguments.log, arguments.out)
+    draw(arguments.log, arguments.out, tuple(arguments.parts))
 
 
 if __name__ == "__main__":
