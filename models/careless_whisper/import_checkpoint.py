@@ -4,6 +4,7 @@ The bundle is there whole and checked, or not at all.
 """
 
 import argparse
+import logging
 import re
 import shutil
 import sys
@@ -31,6 +32,8 @@ from streamer.errors import BundleError
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _CARD = "card.md"
+# They remark on packages and attributes that no model here has.
+_TRACERS = ("torch.onnx", "onnx_ir", "onnxscript")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.offline and (parsed.gran is not None or parsed.extra is not None):
         parser.error("--offline is one chunk as long as the window: expected no --gran and no --extra")
     torch.set_num_threads(parsed.threads)
+    for logger in _TRACERS:
+        logging.getLogger(logger).setLevel(logging.ERROR)
     try:
         import_checkpoint(parsed)
     except (CheckpointError, BundleError, ValueError) as error:

@@ -243,20 +243,26 @@ def test_output_of_its_training_is_read(tmp_path: Path, exported: list[Exported]
     torch.testing.assert_close(logits(exported[0].model), logits(model), atol=1e-5, rtol=1e-5)
 
 
-def test_a_bundle_is_written_that_the_server_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a WhisperRT file to a checked bundle, with tokens, languages and a card."""
-    shallow = replace(DIMS, n_audio_layer=1, n_text_layer=1)
-    path = whisper_rt_file(tmp_path, random_model(rank=8, dims=shallow))
-    assert run(path, tmp_path, "--licence", "MIT", "--languages", "en") == 0, capsys.readouterr().err
+@pytest.mark.soak
+@pytest.mark.parametrize("form", ["WhisperRT", "OpenAI", "Hugging Face"])
+def test_a_bundle_is_written_that_the_server_loads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """From each format to a checked bundle, with tokens, languages and a card (offline: `test_whisper_offline`)."""
+    writers = {"WhisperRT": whisper_rt_file, "OpenAI": openai_file, "Hugging Face": hugging_face_folder}
+    model = random_model(8 if form == "WhisperRT" else 0, replace(DIMS, n_audio_layer=1, n_text_layer=1))
+    path = writers[form](tmp_path, model)
+    arguments = ["--licence", "MIT", "--languages", "en", "--name", "toy", "--gran", "5", "--extra", "2"]
+    assert run(path, tmp_path, *arguments) == 0, capsys.readouterr().err
     bundle = load_bundle(tmp_path / "out")
     manifest = bundle.manifest
-    assert (manifest.name, manifest.licence, manifest.languages) == ("toy-rt", "MIT", ("en",))
+    assert (manifest.name, manifest.licence, manifest.languages) == ("toy", "MIT", ("en",))
     parameters = manifest.task.parameters
     assert (parameters["gran"], parameters["extra"], parameters["language"]) == (5, 2, "en")
     assert (parameters["eot"], parameters["first_language"]) == (len(PIECES), len(PIECES) + 2)
     assert read_ranks(bundle.folder / manifest.task.assets["tokens"]) == {piece: i for i, piece in enumerate(PIECES)}
     assert (bundle.folder / manifest.task.assets["languages"]).read_text() == "en\nzh\n"
-    assert "| toy-rt.pt |" in (bundle.folder / "README.md").read_text(encoding="utf-8")
+    assert "| bytes | sha256 |" in (bundle.folder / "README.md").read_text(encoding="utf-8")
     assert left_in(tmp_path) == {"out"}
 
 

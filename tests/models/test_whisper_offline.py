@@ -24,7 +24,7 @@ from tests.models.whisper_checkpoints import whisper_rt_file  # noqa: E402
 
 torch.set_num_threads(1)
 # Windows of 2 s, the whole multilingual vocabulary.
-DIMS = Dims(80, 100, 64, 2, 2, 51865, 96, 64, 2, 2)
+DIMS = Dims(80, 100, 64, 2, 1, 51865, 96, 64, 2, 1)
 MOST_TOKENS = DIMS.n_text_ctx // 2
 SAMPLE = Path(__file__).parents[1] / "samples" / "ferry.flac"
 
