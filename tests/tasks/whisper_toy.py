@@ -244,7 +244,8 @@ class Toy:
         assert used + count <= self._places
         nodes, cells = inputs["past"].shape
         assert cells >= used
-        assert all(size & (size - 1) == 0 or size == self._places for size in (nodes, cells))
+        assert nodes % 8 == 0
+        assert cells & (cells - 1) == 0 or cells == self._places
         assert inputs["fresh"].diagonal().all()
         for node in range(count):
             seen = {cell for cell in range(used) if inputs["past"][node, cell]}
