@@ -126,6 +126,17 @@ def learner(size: int, seed: int = 0) -> Learner:
     return Learner(untrained(TINY.dims(size)))
 
 
+def test_an_untrained_encoder_looks_nearby() -> None:
+    """By positions alone, heads of the lower layers look back, at their own frame and ahead, farther with depth."""
+    encoder = untrained(Sizes(layers=4).dims(20)).encoder
+    positions = encoder.positional_embedding[:100]
+    for block, reach in zip(encoder.blocks, (2, 3, 5), strict=False):
+        attention = block.attn
+        query, key = (attention.split(part(positions[None])) for part in (attention.query, attention.key))
+        looked_at = (query @ key.transpose(-1, -2))[0, :, 50].argmax(-1)
+        assert (looked_at - 50 - torch.tensor([-reach, 0, reach])).abs().max() <= 1
+
+
 def test_one_pass_of_the_encoder_serves_all_stops() -> None:
     """Frames before a stop are those of a stream that has heard so much and one mel row more."""
     encoder = learner(20).whisper.encoder.eval()
