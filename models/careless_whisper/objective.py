@@ -33,7 +33,8 @@ _FIXED_SHARE = 0.3
 class Weights:
     """What counts how much. `corrupted`: share of the text tokens that the decoder is given wrong.
 
-    `guide` draws the cross-attention of the decoder's upper half to where the word was spoken.
+    `guide` draws the cross-attention of the decoder's upper half to where the word was spoken. `through`: share of the
+    decoder's gradient that reaches the encoder; while the decoder cannot listen yet, it is noise.
     """
 
     ctc: float = 0.5
@@ -41,6 +42,7 @@ class Weights:
     guide: float = 0.1
     smoothing: float = 0.1
     corrupted: float = 0.08
+    through: float = 1.0
 
 
 class Learner(nn.Module):

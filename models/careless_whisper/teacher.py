@@ -44,7 +44,8 @@ class Teacher:
         count = None if done < self._stages.whole else self._stages.stops
         lesson = objective.lesson(batch, self._texts, log_probs.detach(), limits, count, self._rng)
         tokens = objective.corrupt(lesson.tokens, self._texts, weights.corrupted, self._rng)
-        logits, attended = objective.decode_stops(model.whisper.decoder, tokens, lesson.heard, frames)
+        audio = frames.detach().lerp(frames, weights.through)
+        logits, attended = objective.decode_stops(model.whisper.decoder, tokens, lesson.heard, audio)
         said = objective.decoder_loss(logits, lesson, weights.smoothing)
         guide = objective.guide_loss(attended, lesson)
         total = weights.ctc * ctc + weights.decoder * said + weights.guide * guide
