@@ -21,6 +21,8 @@ from streamer.work import Array, Call, Row, Tensors
 # Lengths of caches that calls look at: rows of equal shapes share a call.
 _AUDIO_LENGTHS = (64, 128, 256, 512, 768, 1024, 1280, 1500)
 _LEAST_NODES, _LEAST_CELLS = 8, 64
+# A whole text costs by its nodes, so from here on they are padded to the next multiple alone.
+_NODES_STEP = 16
 _ENCODER, _SEARCH = frozenset({"encoder"}), frozenset({"search"})
 
 Calls = Generator[Call, Sequence[Tensors], None]
@@ -201,7 +203,7 @@ class WhisperProgram:
     def _decode_row(self, stream: _Stream, ask: Ask) -> Row:
         live = stream.progress.windows.live
         nodes, asked = len(ask.tokens), len(ask.ask)
-        n_nodes = _at_least(nodes, _LEAST_NODES, self._model.rules.cells)
+        n_nodes = self._nodes_length(nodes)
         n_cells = _at_least(ask.keep, _LEAST_CELLS, self._model.rules.cells)
         n_asked = _at_least(asked, 1, 1 << 20)
         fresh = np.eye(n_nodes, dtype=bool)
@@ -220,6 +222,12 @@ class WhisperProgram:
             "blank": np.array(ask.blank),
         }
         return Row(stream.row.leases, self._named(inputs), _SEARCH if ask.is_new else frozenset())
+
+    def _nodes_length(self, nodes: int) -> int:
+        most = self._model.rules.cells
+        if nodes <= _NODES_STEP:
+            return _at_least(nodes, _LEAST_NODES, most)
+        return max(nodes, min(most, -(-nodes // _NODES_STEP) * _NODES_STEP))
 
     def _named(self, inputs: dict[str, Array]) -> Tensors:
         return {self._model.names[role]: array for role, array in inputs.items()}
