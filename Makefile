@@ -19,7 +19,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper train-vad evaluate-vad wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -72,8 +72,9 @@ proto: $(VENV)/.dev ## regenerate streamer/v1 from proto/
 	$(BIN)/python -m grpc_tools.protoc -I proto --include_imports \
 		--descriptor_set_out=streamer/gateway/riva/descriptors.binpb proto/riva/proto/riva_asr.proto
 
-soak: $(VENV)/.dev ## the full counts: an hour of stream, aborts, cuts, kills, fuzzing, idle and deaf clients (long)
-	$(BIN)/python -m pytest -m soak -s tests
+soak: $(VENV)/.dev $(TRAIN_VENV)/.train ## the full counts: an hour of stream, aborts, cuts, kills, fuzzing, idle and deaf clients (long)
+	$(BIN)/python -m pytest -m 'soak and not train' -s tests
+	$(TRAIN_BIN)/python -m pytest -m 'train and soak' -s tests/models
 
 bench: $(VENV)/.runtime ## 50 paced live streams against a server of its own
 	$(BIN)/streamer bench --spawn --streams 50 --duration 60
@@ -125,6 +126,10 @@ train-vad: $(TRAIN_VENV)/.train ## train the voice activity detector on mixes an
 evaluate-vad: $(TRAIN_VENV)/.train ## F1 of the shipped vad beside silero-vad, and what the gate saves
 	$(TRAIN_BIN)/python -m models.vad.evaluate --data $(DATA) --pool $(VAD)/pool --plot $(VAD)/curve.png
 	$(TRAIN_BIN)/python -m models.vad.gating --data $(DATA) --pool $(VAD)/pool
+
+bench-whisper: $(TRAIN_VENV)/.train ## what a chunk costs a streamed Whisper, beside openai-whisper run on the growing buffer
+	mkdir -p $(WHISPER)
+	$(TRAIN_BIN)/python -m models.careless_whisper.cost --plot $(WHISPER)/step_cost.png
 
 wheel: $(VENV)/.dev ## build the wheel and the source distribution into dist/
 	$(BIN)/python -m build

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ torch = pytest.importorskip("torch", reason="the workshop's tests need the train
 from prometheus_client import CollectorRegistry  # noqa: E402
 
 from streamer.bundle.loader import load_bundle  # noqa: E402
+from streamer.cli.process_stats import memory_mb  # noqa: E402
 from streamer.config import Settings  # noqa: E402
 from streamer.engine.engine import Engine  # noqa: E402
 from streamer.engine.settings import EngineSettings  # noqa: E402
@@ -36,7 +38,7 @@ from streamer.session.messages import (  # noqa: E402
     Result,
     ServerMessage,
 )
-from tests.models.whisper_toys import toy_bundle  # noqa: E402
+from tests.models.whisper_toys import toy_bundle, toy_dims, toy_model  # noqa: E402
 
 RATE = 16_000
 CONFIG = Config("pcm_s16le", RATE, 1, mode="file")
@@ -167,3 +169,25 @@ def test_a_language_that_is_not_offered_is_refused(folder: Path) -> None:
 
     with pytest.raises(InvalidRequest, match=r"^model toy-whisper speaks en, got language 'de'$"):
         asyncio.run(run())
+
+
+@pytest.mark.soak
+def test_memory_does_not_grow_with_age(tmp_path: Path) -> None:
+    """Windows of 30 s, nobody pauses: after 35 s of stream, 120 s and 20 minutes hold nothing more."""
+    folder = toy_bundle(tmp_path, toy_model(toy_dims(1500, 448)))
+    config = replace(CONFIG, interim_results=False, endpointing=Endpointing(enabled=False))
+    audio = sound(60, 1) * 20
+
+    async def run() -> list[float]:
+        held = []
+        async with hosting(folder) as host:
+            # The first stream touches memory that all later ones use again.
+            for seconds in (120, 35, 120, 1200):
+                assert finals(await heard(host, config, audio[: 2 * seconds * RATE], 1))
+                held.append((memory_mb(os.getpid()) or (0.0, 0.0))[0])
+        return held
+
+    held = asyncio.run(run())
+    print(f"\nresident MB after streams of 120, 35, 120 and 1200 s: {held}")  # noqa: T201
+    assert held[1] > 0
+    assert max(held[2:]) - held[1] < 8
