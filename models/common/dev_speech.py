@@ -14,6 +14,7 @@ _REAL = {
     "librispeech": ("LibriSpeech 1970, 3664 (unseen speakers)", ("librispeech_1", "librispeech_2")),
     "ljspeech": ("LJSpeech (unseen clips of a known voice)", ("ljspeech",)),
     "kathleen": ("Kathleen (unseen prompts of a known voice)", ("kathleen",)),
+    "commands": ("single words (unseen clips)", ("commands",)),
 }
 _SYNTHETIC = "synthetic (unseen text, known voices)"
 SETS = (*_REAL, "synthetic")
