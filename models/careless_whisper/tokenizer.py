@@ -5,7 +5,6 @@ transcribe, start of text without audio, start of what was said before, no speec
 """
 
 import base64
-import binascii
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,9 @@ from pathlib import Path
 import tiktoken
 
 from models.common.text import BLANK, UNKNOWN
+from streamer.errors import BundleError
+from streamer.tasks.ranks import SUFFIX
+from streamer.tasks.ranks import read_ranks as read_vocabulary
 
 _CODES = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta "
@@ -24,7 +26,7 @@ LANGUAGES = tuple(_CODES.split())
 """Codes in the order of their ids; Cantonese, the last, is known to the vocabulary of 51866 alone."""
 TIMESTAMPS = 1501
 ENGLISH_SIZE = 51864
-RANK_SUFFIX = ".tiktoken"
+RANK_SUFFIX = SUFFIX
 _SPECIALS = ("translate", "transcribe", "sot_lm", "sot_prev", "no_speech", "no_timestamps")
 # How GPT-2 cuts text into words before it merges bytes.
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -170,20 +172,16 @@ def non_speech(encoding: tiktoken.Encoding) -> tuple[int, ...]:
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:
-    """Read a rank file: a line is base64 of the token's bytes and its rank, which is its id.
+    """Read a rank file as the server does: a line is base64 of the token's bytes and its rank, which is its id.
 
     Raises `ValueError` naming the line that is not of this form, or if the ids are not 0, 1, 2, ... in any order.
     """
-    ranks: dict[bytes, int] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        fields = line.split()
-        try:
-            if fields:
-                token, rank = fields
-                # Not strict: the empty token of OpenAI's file is a lone `=`.
-                ranks[base64.b64decode(token)] = int(rank)
-        except (ValueError, binascii.Error):
-            raise ValueError(f"{path.name} line {number}: expected `base64 rank`, got {line!r:.60}") from None
+    try:
+        pieces = read_vocabulary(path).pieces
+    except BundleError as error:
+        raise ValueError(str(error)) from None
+    ranks = {piece: rank for rank, piece in enumerate(pieces)}
+    # Of two ids with the same bytes the dictionary keeps one.
     _require_ids(path.name, ranks.values())
     return ranks
 

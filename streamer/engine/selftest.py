@@ -25,7 +25,6 @@ from streamer.engine.settings import MIB, EngineSettings
 from streamer.errors import BundleError
 from streamer.work import Array, Lease, Result, Row
 
-# One of them belongs to no row: nothing may be written there.
 _SLOTS = 4
 _ROWS = 3
 # Rows may be of 100 MiB: so many values are drawn at most, and repeated.

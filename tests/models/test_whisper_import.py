@@ -630,11 +630,14 @@ def test_rank_files_that_are_wrong_are_refused(tmp_path: Path) -> None:
     """The line, or the ids, or the bytes that are missing."""
     path = tmp_path / "t.tiktoken"
     path.write_text("YQ== 0\nYg== one\n", encoding="ascii")
-    with pytest.raises(ValueError, match=r"^t\.tiktoken line 2: expected `base64 rank`, got b'Yg== one'$"):
+    with pytest.raises(ValueError, match=r"^t\.tiktoken line 2: expected `base64 id`, got 'Yg== one'$"):
         read_ranks(path)
     path.write_text("YQ== 0\nYg== 2\n", encoding="ascii")
+    with pytest.raises(ValueError, match=r"^t\.tiktoken: expected ids from 0 to 1, got 2$"):
+        read_ranks(path)
+    path.write_text("YQ== 0\nYQ== 1\n", encoding="ascii")
     with pytest.raises(
-        ValueError, match=r"^t\.tiktoken: expected ids 0, 1, 2, \.\.\. without gaps, got 2 ids up to 2$"
+        ValueError, match=r"^t\.tiktoken: expected ids 0, 1, 2, \.\.\. without gaps, got 1 ids up to 1$"
     ):
         read_ranks(path)
     path.write_text("".join(f"{base64.b64encode(bytes([i])).decode()} {i}\n" for i in range(200)), encoding="ascii")
