@@ -143,7 +143,7 @@ class WhisperProgram:
         return chunk % self._model.decode_every == 0 or progress.decoded == 0 or live.is_full(rules)
 
     def _decode(self, streams: Sequence[_Stream]) -> Calls:
-        """Ask in rounds until every stream has its text, then see whether windows are to end."""
+        """Ask in rounds until every stream has its text."""
         searches = [(stream, self._search(stream)) for stream in streams]
         asking = [
             (stream, search, ask) for stream, search in searches if (ask := self._advance(stream, search)) is not None
