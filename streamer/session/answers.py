@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from streamer.session.intake import Intake
-from streamer.session.messages import Alternative, Finalized, Result, ServerMessage, SpeechEvent, Word
-from streamer.tasks.base import Activity, Finding, Transcript, WordSpan
+from streamer.session.messages import Alternative, Finalized, Packets, Result, ServerMessage, SpeechEvent, Word
+from streamer.session.playout import Playout
+from streamer.tasks.base import Activity, Decoded, Encoded, Finding, Transcript, WordSpan
 
 # Said again after a snapshot to a client that was cut off before it read them; more than that is rebuilt by replay.
 _MOST_KEPT = 64
@@ -33,6 +34,8 @@ class Answers:
         self._keeps = False
         self._said = 0
         self._kept: deque[_Kept] = deque(maxlen=_MOST_KEPT)
+        # What decoded audio becomes, of streams that have any.
+        self.playout: Playout | None = None
 
     @property
     def segments(self) -> int:
@@ -68,12 +71,18 @@ class Answers:
     def say(self, findings: Iterable[Finding], intake: Intake) -> None:
         """Append what a task has found, but for results that the client knows."""
         for finding in findings:
-            if isinstance(finding, Activity):
-                self.put(SpeechEvent(finding.kind, intake.to_wire(finding.sample)))
-                continue
-            self._segments += finding.is_final
-            if finding.segment_id >= self._next_segment:
-                self.put(_result(finding, intake))
+            match finding:
+                case Activity(kind, sample):
+                    self.put(SpeechEvent(kind, intake.to_wire(sample)))
+                case Encoded(data, start, end):
+                    first = intake.to_wire(start)
+                    self.put(Packets(data, first, intake.to_wire(end) - first))
+                case Decoded():
+                    self._messages += self._playing().take(finding)
+                case Transcript():
+                    self._segments += finding.is_final
+                    if finding.segment_id >= self._next_segment:
+                        self.put(_result(finding, intake))
 
     def can_repeat(self, said: int) -> bool:
         """Whether all that came from number `said` on is still known."""
@@ -105,6 +114,11 @@ class Answers:
         self._segments, self._next_segment = state["segments"], state["next_segment"]
         self._keeps, self._said = state["keeps"], state["said"]
         self._kept.extend(_of_plain(plain) for plain in state["kept"])
+
+    def _playing(self) -> Playout:
+        if self.playout is None:
+            raise RuntimeError("expected no decoded audio in this stream")
+        return self.playout
 
     def _keep(self, message: _Kept) -> None:
         if not isinstance(message, Result) or message.is_final:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 # Defined where the tasks are; a part of the protocol all the same.
+from streamer.tasks.codec_options import CodecOptions as CodecOptions
 from streamer.tasks.decoding import Alternative as Alternative
 from streamer.tasks.decoding import Decoding as Decoding
 from streamer.tasks.decoding import Hotword as Hotword
 from streamer.tasks.detection import Vad as Vad
 from streamer.tasks.endpoint import Endpointing as Endpointing
 
-Encoding = Literal["pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus"]
+Encoding = Literal["pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus", "snc1"]
 Mode = Literal["live", "file"]
 SpeechKind = Literal["speech_start", "speech_end"]
 
@@ -39,6 +40,7 @@ class Config:
     `mode="live"` holds the client to real time; `mode="file"` takes audio as fast as it can be served, after live
     streams. `model` is a bundle name, or `name@version`; empty means the server's default for the task.
     A `resumable` stream is told in `Flow` what it may forget, and can be taken up again on another connection.
+    `codec` says what a stream of task codec makes of its audio or packets.
     """
 
     encoding: str
@@ -54,11 +56,15 @@ class Config:
     vad: Vad = field(default_factory=Vad)
     resumable: bool = False
     resume: Resume | None = None
+    codec: CodecOptions = field(default_factory=CodecOptions)
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Raw audio in the declared encoding. `first_sample`, if given, must be the number of samples sent before."""
+    """Raw audio, or packets, in the declared encoding.
+
+    `first_sample`, if given, must be the number of samples sent before.
+    """
 
     data: bytes
     first_sample: int | None = None
@@ -195,6 +201,26 @@ class SpeechEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Packets:
+    """Coded audio: the `data` of all these messages of a stream, in order, is one SNC1 stream.
+
+    `first_sample` and `samples` say which wire samples the packets stand for; the stream's header stands for none.
+    """
+
+    data: bytes
+    first_sample: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOut:
+    """Decoded audio in the output encoding. `first_sample` is the number of samples at the output rate before it."""
+
+    data: bytes
+    first_sample: int
+
+
+@dataclass(frozen=True, slots=True)
 class Warning:
     """Something the client should know that does not end the stream (for example `draining`)."""
 
@@ -211,7 +237,7 @@ class Done:
     cancelled: bool = False
 
 
-ServerMessage = Ready | Result | SpeechEvent | Finalized | Flow | Warning | Done
+ServerMessage = Ready | Result | SpeechEvent | Finalized | Flow | Packets | AudioOut | Warning | Done
 
 
 @dataclass(frozen=True, slots=True)

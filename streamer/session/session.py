@@ -23,6 +23,7 @@ from streamer.session.messages import (
     Audio,
     Cancel,
     ClientMessage,
+    CodecOptions,
     Config,
     Done,
     End,
@@ -422,4 +423,7 @@ class Session:
 def _restored_config(state: dict[str, Any]) -> Config:
     """Return the config that was written down; a stream that goes on is not resumed a second time."""
     rules, decoding, vad = Endpointing(**state["endpointing"]), Decoding.of(state["decoding"]), Vad(**state["vad"])
-    return Config(**{**state, "endpointing": rules, "decoding": decoding, "vad": vad, "resume": None})
+    # A codec stream has no snapshot: there is nothing to go on with.
+    return Config(
+        **{**state, "endpointing": rules, "decoding": decoding, "vad": vad, "resume": None, "codec": CodecOptions()}
+    )

@@ -58,7 +58,25 @@ class Activity:
     sample: int
 
 
-Finding = Transcript | Activity
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The next bytes of a coded stream; they stand for the model samples from `start_sample` to `end_sample`."""
+
+    data: bytes
+    start_sample: int
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Decoded audio, float32 `[n]` at the model's rate, from the model sample `start_sample` of the output on."""
+
+    samples: Array
+    start_sample: int
+    is_last: bool = False
+
+
+Finding = Transcript | Activity | Encoded | Decoded
 """What a task has to say."""
 
 
