@@ -1,15 +1,16 @@
-"""The gRPC server: `streamer.v1.Speech`, `streamer.v1.Models`, Riva's recognition, health and reflection."""
+"""The gRPC server: `Speech`, `Codec` and `Models` of `streamer.v1`, Riva's recognition, health and reflection."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from streamer.gateway import codec
 from streamer.gateway.calls import EOF, Context, connect_streaming, statuses
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.relay import relay
@@ -49,10 +50,10 @@ class GrpcServer:
         self._health = _Health(services.readiness)
         self._follower: asyncio.Task[None] | None = None
         self._server.add_generic_rpc_handlers(
-            (_speech_handlers(services), _model_handlers(services), riva.handlers(services))
+            (_speech_handlers(services), _codec_handlers(services), _model_handlers(services), riva.handlers(services))
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (_SPEECH, _MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (_SPEECH, codec.SERVICE, _MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self, address: str, port: int) -> int:
@@ -83,14 +84,25 @@ class GrpcServer:
 
 def _speech_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
     async def recognize(_: Any, context: Context) -> None:
-        # Sent on its own: a first write that is cancelled would leave it half sent, and then no status can follow.
-        await context.send_initial_metadata(())
-        async with statuses(context):
-            await _recognize(services, context)
+        await _stream(services, context, _incoming(context))
 
+    return grpc.method_handlers_generic_handler(_SPEECH, {"StreamingRecognize": _stream_handler(recognize)})
+
+
+def _codec_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
+    def handler(method: codec.Method) -> grpc.RpcMethodHandler[Any, Any]:
+        async def serve(_: Any, context: Context) -> None:
+            await _stream(services, context, method.only(_incoming(context, codec.TASK)))
+
+        return _stream_handler(serve)
+
+    methods = {method.name: handler(method) for method in codec.METHODS}
+    return grpc.method_handlers_generic_handler(codec.SERVICE, methods)
+
+
+def _stream_handler(serve: Callable[[Any, Context], Awaitable[None]]) -> grpc.RpcMethodHandler[Any, Any]:
     # Requests stay bytes here, so that one that does not parse is our error and not an unknown one.
-    handler = grpc.stream_stream_rpc_method_handler(recognize, response_serializer=pb.ServerMessage.SerializeToString)
-    return grpc.method_handlers_generic_handler(_SPEECH, {"StreamingRecognize": handler})
+    return grpc.stream_stream_rpc_method_handler(serve, response_serializer=pb.ServerMessage.SerializeToString)
 
 
 def _model_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
@@ -111,17 +123,20 @@ def _model(info: Any) -> pb.Model:
     return pb.Model(**{name: getattr(info, name) for name in pb.Model.DESCRIPTOR.fields_by_name})
 
 
-async def _recognize(services: Services, context: Context) -> None:
+async def _stream(services: Services, context: Context, incoming: AsyncIterator[ClientMessage]) -> None:
     async def write(message: ServerMessage) -> None:
         await context.write(protobuf.encode_server(message))
 
-    stream = await connect_streaming(services, context)
-    await relay(stream, _incoming(context), write, services.write_timeout_s)
+    # Sent on its own: a first write that is cancelled would leave it half sent, and then no status can follow.
+    await context.send_initial_metadata(())
+    async with statuses(context):
+        stream = await connect_streaming(services, context)
+        await relay(stream, incoming, write, services.write_timeout_s)
 
 
-async def _incoming(context: Context) -> AsyncIterator[ClientMessage]:
+async def _incoming(context: Context, task: str = "") -> AsyncIterator[ClientMessage]:
     while (data := await context.read()) is not EOF:
-        yield protobuf.parse_client(data)
+        yield protobuf.parse_client(data, task)
 
 
 class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  # the stubs lack it
@@ -134,7 +149,7 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  #
     async def refresh(self) -> None:
         status = health_pb2.HealthCheckResponse
         now = status.SERVING if self._readiness.ready else status.NOT_SERVING
-        for service in ("", _SPEECH):
+        for service in ("", _SPEECH, codec.SERVICE):
             await self.set(service, now)
 
     async def follow(self) -> None:

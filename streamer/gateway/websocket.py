@@ -1,4 +1,4 @@
-"""Streams over WebSocket in the protocol of this server: JSON text and raw binary audio."""
+"""Streams over WebSocket in the protocol of this server: JSON text, and audio and packets as raw binary frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 
 class _Connection:
-    """One WebSocket: JSON text and binary audio in, JSON text out, then one close frame."""
+    """One WebSocket: JSON text and binary audio both ways, then one close frame."""
 
     def __init__(self, websocket: WebSocket, services: Services) -> None:
         self._websocket = websocket
@@ -60,7 +60,9 @@ class _Connection:
     async def _write(self, message: ServerMessage) -> None:
         if isinstance(message, Ready):
             self._wire_rate = message.wire_rate
-        await sent(self._websocket.send_text(json.encode_server(message, self._wire_rate)))
+        frame = json.encode_server(message, self._wire_rate)
+        send = self._websocket.send_bytes(frame) if isinstance(frame, bytes) else self._websocket.send_text(frame)
+        await sent(send)
 
     async def _fail(self, error: Exception) -> None:
         failure = Failure.of(error)

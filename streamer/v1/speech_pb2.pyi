@@ -16,6 +16,7 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_PCM_ALAW: _ClassVar[Encoding]
     ENCODING_FLAC: _ClassVar[Encoding]
     ENCODING_OGG_OPUS: _ClassVar[Encoding]
+    ENCODING_SNC1: _ClassVar[Encoding]
 
 class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -35,6 +36,7 @@ ENCODING_PCM_MULAW: Encoding
 ENCODING_PCM_ALAW: Encoding
 ENCODING_FLAC: Encoding
 ENCODING_OGG_OPUS: Encoding
+ENCODING_SNC1: Encoding
 MODE_UNSPECIFIED: Mode
 MODE_LIVE: Mode
 MODE_FILE: Mode
@@ -53,7 +55,7 @@ class ClientMessage(_message.Message):
     def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ...) -> None: ...
 
 class Config(_message.Message):
-    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing", "decoding", "vad", "resumable", "resume")
+    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing", "decoding", "vad", "resumable", "resume", "codec")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +69,7 @@ class Config(_message.Message):
     VAD_FIELD_NUMBER: _ClassVar[int]
     RESUMABLE_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
     encoding: Encoding
     sample_rate: int
     channels: int
@@ -80,7 +83,8 @@ class Config(_message.Message):
     vad: Vad
     resumable: bool
     resume: Resume
-    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., decoding: _Optional[_Union[Decoding, _Mapping]] = ..., vad: _Optional[_Union[Vad, _Mapping]] = ..., resumable: _Optional[bool] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ...) -> None: ...
+    codec: CodecOptions
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., decoding: _Optional[_Union[Decoding, _Mapping]] = ..., vad: _Optional[_Union[Vad, _Mapping]] = ..., resumable: _Optional[bool] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., codec: _Optional[_Union[CodecOptions, _Mapping]] = ...) -> None: ...
 
 class Endpointing(_message.Message):
     __slots__ = ("enabled", "silence_without_speech_s", "silence_after_speech_s", "max_segment_s")
@@ -131,6 +135,28 @@ class Vad(_message.Message):
     min_speech_s: float
     min_silence_s: float
     def __init__(self, events: _Optional[bool] = ..., gate: _Optional[bool] = ..., threshold: _Optional[float] = ..., min_speech_s: _Optional[float] = ..., min_silence_s: _Optional[float] = ...) -> None: ...
+
+class CodecOptions(_message.Message):
+    __slots__ = ("output", "output_rate", "bitrate", "frames_per_packet", "entropy", "keyframe_every", "fec", "dtx", "predict")
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_RATE_FIELD_NUMBER: _ClassVar[int]
+    BITRATE_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_PER_PACKET_FIELD_NUMBER: _ClassVar[int]
+    ENTROPY_FIELD_NUMBER: _ClassVar[int]
+    KEYFRAME_EVERY_FIELD_NUMBER: _ClassVar[int]
+    FEC_FIELD_NUMBER: _ClassVar[int]
+    DTX_FIELD_NUMBER: _ClassVar[int]
+    PREDICT_FIELD_NUMBER: _ClassVar[int]
+    output: Encoding
+    output_rate: int
+    bitrate: int
+    frames_per_packet: int
+    entropy: str
+    keyframe_every: int
+    fec: bool
+    dtx: bool
+    predict: bool
+    def __init__(self, output: _Optional[_Union[Encoding, str]] = ..., output_rate: _Optional[int] = ..., bitrate: _Optional[int] = ..., frames_per_packet: _Optional[int] = ..., entropy: _Optional[str] = ..., keyframe_every: _Optional[int] = ..., fec: _Optional[bool] = ..., dtx: _Optional[bool] = ..., predict: _Optional[bool] = ...) -> None: ...
 
 class Resume(_message.Message):
     __slots__ = ("token", "next_segment")
@@ -187,7 +213,7 @@ class End(_message.Message):
     def __init__(self) -> None: ...
 
 class ServerMessage(_message.Message):
-    __slots__ = ("ready", "result", "finalized", "flow", "warning", "done", "speech_event")
+    __slots__ = ("ready", "result", "finalized", "flow", "warning", "done", "speech_event", "packets", "audio_out")
     READY_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     FINALIZED_FIELD_NUMBER: _ClassVar[int]
@@ -195,6 +221,8 @@ class ServerMessage(_message.Message):
     WARNING_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     SPEECH_EVENT_FIELD_NUMBER: _ClassVar[int]
+    PACKETS_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_OUT_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     result: Result
     finalized: Finalized
@@ -202,7 +230,9 @@ class ServerMessage(_message.Message):
     warning: Warning
     done: Done
     speech_event: SpeechEvent
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., finalized: _Optional[_Union[Finalized, _Mapping]] = ..., flow: _Optional[_Union[Flow, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., speech_event: _Optional[_Union[SpeechEvent, _Mapping]] = ...) -> None: ...
+    packets: Packets
+    audio_out: AudioOut
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., finalized: _Optional[_Union[Finalized, _Mapping]] = ..., flow: _Optional[_Union[Flow, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., speech_event: _Optional[_Union[SpeechEvent, _Mapping]] = ..., packets: _Optional[_Union[Packets, _Mapping]] = ..., audio_out: _Optional[_Union[AudioOut, _Mapping]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_frame_bytes", "max_frame_ms", "max_ahead_ms", "idle_timeout_ms", "max_session_ms")
@@ -321,6 +351,24 @@ class SpeechEvent(_message.Message):
     kind: SpeechKind
     sample: int
     def __init__(self, kind: _Optional[_Union[SpeechKind, str]] = ..., sample: _Optional[int] = ...) -> None: ...
+
+class Packets(_message.Message):
+    __slots__ = ("data", "first_sample", "samples")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    first_sample: int
+    samples: int
+    def __init__(self, data: _Optional[bytes] = ..., first_sample: _Optional[int] = ..., samples: _Optional[int] = ...) -> None: ...
+
+class AudioOut(_message.Message):
+    __slots__ = ("data", "first_sample")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    first_sample: int
+    def __init__(self, data: _Optional[bytes] = ..., first_sample: _Optional[int] = ...) -> None: ...
 
 class Warning(_message.Message):
     __slots__ = ("code", "message")

@@ -104,6 +104,173 @@ class Speech:
             _registered_method=True)
 
 
+class CodecStub:
+    """Speech as packets of a neural codec and back: streams like those of Speech, their task is "codec". Each method takes
+    streams of one kind and refuses the others; StreamingRecognize takes all of them.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Encode = channel.stream_stream(
+                '/streamer.v1.Codec/Encode',
+                request_serializer=streamer_dot_v1_dot_speech__pb2.ClientMessage.SerializeToString,
+                response_deserializer=streamer_dot_v1_dot_speech__pb2.ServerMessage.FromString,
+                _registered_method=True)
+        self.Decode = channel.stream_stream(
+                '/streamer.v1.Codec/Decode',
+                request_serializer=streamer_dot_v1_dot_speech__pb2.ClientMessage.SerializeToString,
+                response_deserializer=streamer_dot_v1_dot_speech__pb2.ServerMessage.FromString,
+                _registered_method=True)
+        self.Transcode = channel.stream_stream(
+                '/streamer.v1.Codec/Transcode',
+                request_serializer=streamer_dot_v1_dot_speech__pb2.ClientMessage.SerializeToString,
+                response_deserializer=streamer_dot_v1_dot_speech__pb2.ServerMessage.FromString,
+                _registered_method=True)
+
+
+class CodecServicer:
+    """Speech as packets of a neural codec and back: streams like those of Speech, their task is "codec". Each method takes
+    streams of one kind and refuses the others; StreamingRecognize takes all of them.
+    """
+
+    def Encode(self, request_iterator, context):
+        """Audio in any encoding but ENCODING_SNC1, answered with Packets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Decode(self, request_iterator, context):
+        """ENCODING_SNC1, answered with AudioOut.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Transcode(self, request_iterator, context):
+        """ENCODING_SNC1, answered with Packets of fewer bits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_CodecServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Encode': grpc.stream_stream_rpc_method_handler(
+                    servicer.Encode,
+                    request_deserializer=streamer_dot_v1_dot_speech__pb2.ClientMessage.FromString,
+                    response_serializer=streamer_dot_v1_dot_speech__pb2.ServerMessage.SerializeToString,
+            ),
+            'Decode': grpc.stream_stream_rpc_method_handler(
+                    servicer.Decode,
+                    request_deserializer=streamer_dot_v1_dot_speech__pb2.ClientMessage.FromString,
+                    response_serializer=streamer_dot_v1_dot_speech__pb2.ServerMessage.SerializeToString,
+            ),
+            'Transcode': grpc.stream_stream_rpc_method_handler(
+                    servicer.Transcode,
+                    request_deserializer=streamer_dot_v1_dot_speech__pb2.ClientMessage.FromString,
+                    response_serializer=streamer_dot_v1_dot_speech__pb2.ServerMessage.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'streamer.v1.Codec', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('streamer.v1.Codec', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Codec:
+    """Speech as packets of a neural codec and back: streams like those of Speech, their task is "codec". Each method takes
+    streams of one kind and refuses the others; StreamingRecognize takes all of them.
+    """
+
+    @staticmethod
+    def Encode(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/streamer.v1.Codec/Encode',
+            streamer_dot_v1_dot_speech__pb2.ClientMessage.SerializeToString,
+            streamer_dot_v1_dot_speech__pb2.ServerMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decode(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/streamer.v1.Codec/Decode',
+            streamer_dot_v1_dot_speech__pb2.ClientMessage.SerializeToString,
+            streamer_dot_v1_dot_speech__pb2.ServerMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Transcode(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/streamer.v1.Codec/Transcode',
+            streamer_dot_v1_dot_speech__pb2.ClientMessage.SerializeToString,
+            streamer_dot_v1_dot_speech__pb2.ServerMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class ModelsStub:
     """What this server serves.
     """

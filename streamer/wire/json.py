@@ -1,4 +1,4 @@
-"""Messages as JSON text, the WebSocket form; audio travels beside it in raw binary frames.
+"""Messages as JSON text, the WebSocket form; audio and packets travel beside it in raw binary frames.
 
 A message is one object: `{"type": "finalize", "id": "a"}`. Client messages are read strictly; of server messages a
 client skips keys that it does not know, so that servers may add some. Server messages carry derived `*_ms` keys beside
@@ -36,6 +36,7 @@ _SERVER = _by_name(
     messages.Warning,
     messages.Done,
 )
+_BINARY = messages.Packets | messages.AudioOut
 _NAMES = {kind: name for name, kind in (_CLIENT | _SERVER).items()}
 _ERROR = "error"
 
@@ -60,8 +61,13 @@ def decode_client(frame: str | bytes) -> ClientMessage:
     return message
 
 
-def encode_server(message: ServerMessage, wire_rate: int) -> str:
-    """Return the JSON text of a server message; `wire_rate` (samples per second) gives the derived milliseconds."""
+def encode_server(message: ServerMessage, wire_rate: int) -> str | bytes:
+    """Return the frame of a server message: bytes for packets and decoded audio, whose positions follow by counting.
+
+    Else JSON text, in which `wire_rate` (samples per second) gives the derived milliseconds.
+    """
+    if isinstance(message, _BINARY):
+        return message.data
     # What is absent is left out: `Flow` is sent every second.
     plain = {key: value for key, value in to_plain(message).items() if value is not None}
     _add_milliseconds(plain, wire_rate)
@@ -79,7 +85,7 @@ def encode_error(failure: Failure) -> str:
 
 
 def decode_server(text: str) -> ServerMessage | StreamerError:
-    """Read a frame of a server; an error frame gives the exception to raise."""
+    """Read a text frame of a server; an error frame gives the exception to raise."""
     name, values = _load(text, limit=None)
     if name == _ERROR:
         return Failure.named(values.get("code"), values.get("message"), values.get("retry_after_ms")).to_error()

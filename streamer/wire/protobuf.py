@@ -1,7 +1,7 @@
 """Messages as `streamer.v1` protobufs, the gRPC form.
 
-Fields have the same names on both sides, so one walk over a dataclass serves every message; the enums of `Config` are
-the only exception.
+Fields have the same names on both sides, so one walk over a dataclass serves every message; enums are the only
+exception.
 """
 
 from __future__ import annotations
@@ -36,18 +36,23 @@ _SERVER: dict[str, type] = {
     "warning": messages.Warning,
     "done": messages.Done,
     "speech_event": messages.SpeechEvent,
+    "packets": messages.Packets,
+    "audio_out": messages.AudioOut,
 }
 _NAMES = {kind: name for name, kind in (_CLIENT | _CONTROL | _SERVER).items()}
+_ENCODINGS: dict[str, int] = {
+    "": 0,
+    "pcm_s16le": pb.ENCODING_PCM_S16LE,
+    "pcm_f32le": pb.ENCODING_PCM_F32LE,
+    "pcm_mulaw": pb.ENCODING_PCM_MULAW,
+    "pcm_alaw": pb.ENCODING_PCM_ALAW,
+    "flac": pb.ENCODING_FLAC,
+    "ogg_opus": pb.ENCODING_OGG_OPUS,
+    "snc1": pb.ENCODING_SNC1,
+}
 _TO_ENUM: dict[str, dict[str, int]] = {
-    "encoding": {
-        "": 0,
-        "pcm_s16le": pb.ENCODING_PCM_S16LE,
-        "pcm_f32le": pb.ENCODING_PCM_F32LE,
-        "pcm_mulaw": pb.ENCODING_PCM_MULAW,
-        "pcm_alaw": pb.ENCODING_PCM_ALAW,
-        "flac": pb.ENCODING_FLAC,
-        "ogg_opus": pb.ENCODING_OGG_OPUS,
-    },
+    "encoding": _ENCODINGS,
+    "output": _ENCODINGS,
     "kind": {"speech_start": pb.SPEECH_KIND_START, "speech_end": pb.SPEECH_KIND_END},
     "mode": {"": 0, "live": pb.MODE_LIVE, "file": pb.MODE_FILE},
 }
@@ -77,12 +82,18 @@ def decode_client(message: pb.ClientMessage) -> ClientMessage:
     return typing.cast("ClientMessage", _from_protobuf(_CONTROL[control], getattr(message.control, control), control))
 
 
-def parse_client(data: bytes) -> ClientMessage:
-    """Read the bytes of a client message; raises `InvalidRequest`."""
+def parse_client(data: bytes, task: str = "") -> ClientMessage:
+    """Read the bytes of a client message; raises `InvalidRequest`.
+
+    `task` is what a config without one means, empty for the default.
+    """
     try:
-        return decode_client(pb.ClientMessage.FromString(data))
+        message = pb.ClientMessage.FromString(data)
     except DecodeError:
         raise InvalidRequest("message: expected a streamer.v1.ClientMessage, got other bytes") from None
+    if task and message.HasField("config") and not message.config.task:
+        message.config.task = task
+    return decode_client(message)
 
 
 def encode_server(message: ServerMessage) -> pb.ServerMessage:
@@ -156,4 +167,5 @@ def _field_from_protobuf(declared: Any, value: Any, where: str, name: str) -> An
 
 def _refuse_enum(name: str, got: str) -> NoReturn:
     names = ", ".join(text for text in _TO_ENUM[name] if text)
-    raise InvalidRequest(f"config.{name}: expected one of {names}, got {got}")
+    field = "codec.output" if name == "output" else name
+    raise InvalidRequest(f"config.{field}: expected one of {names}, got {got}")

@@ -123,6 +123,7 @@ async def test_grpc_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(host, access=access_settings()) as addresses:
         methods = methods_of_servers(monkeypatch)
         assert {"/streamer.v1.Speech/StreamingRecognize", "/streamer.v1.Models/ListModels"} <= methods
+        assert {f"/streamer.v1.Codec/{name}" for name in ("Encode", "Decode", "Transcode")} <= methods
         async with grpc_channel(addresses) as channel:
             for method in sorted(methods):
                 for headers, message in WRONG.values():

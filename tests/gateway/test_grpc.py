@@ -175,13 +175,13 @@ async def test_models_are_listed():
 
 @with_loop
 async def test_health_follows_the_host():
-    """Both names serve exactly while the host is ready; other names are unknown."""
+    """All names serve exactly while the host is ready; other names are unknown."""
     host = FakeHost()
     async with serving(host) as addresses, grpc_channel(addresses) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for ready, status in ((True, SERVING), (False, NOT_SERVING), (True, SERVING)):
             host.ready = ready
-            for service in ("", "streamer.v1.Speech"):
+            for service in ("", "streamer.v1.Speech", "streamer.v1.Codec"):
                 reply = await stub.Check(health_pb2.HealthCheckRequest(service=service))
                 assert reply.status == status
         with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -211,6 +211,7 @@ async def test_reflection_lists_the_services():
     assert sorted(names) == [
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
+        "streamer.v1.Codec",
         "streamer.v1.Models",
         "streamer.v1.Speech",
     ]

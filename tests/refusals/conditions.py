@@ -61,6 +61,7 @@ MESSAGES = (
     Rule("a message that is sent while the config is answered", message="expected no message before *"),
     Rule("a message that is none", message="unknown message *"),
     Rule("WebSocket text or gRPC bytes that are no message", "wire/json.py", "message: *"),
+    Rule("a config of another kind than the method of the gRPC service Codec", "gateway/codec.py"),
     Rule("audio numbered over WebSocket, where frames are bare", "wire/json.py", "audio.first_sample: *"),
     Rule("bytes that are no message, or a message without content", "wire/protobuf.py", "message: *"),
     Rule("a control without content", "wire/protobuf.py", "control: *"),
@@ -94,6 +95,7 @@ CONFIGS = (
     Rule("a hotword that the model cannot spell", "tasks/hotwords.py"),
     Rule("endpointing out of range", "tasks/endpoint.py"),
     Rule("voice activity options out of range", "tasks/detection.py"),
+    Rule("codec options out of range, or of no use in such a stream", "tasks/codec_options.py"),
 )
 
 AUDIO = (

@@ -21,8 +21,8 @@ _COUNTS = st.integers(0, 2**32 - 1)
 
 
 def _field(name: str, declared: Any) -> st.SearchStrategy[Any]:
-    if name == "encoding":
-        return st.sampled_from(["", "pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus"])
+    if name in ("encoding", "output"):
+        return st.sampled_from(["", "pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus", "snc1"])
     if name == "mode":
         return st.sampled_from(["live", "file"])
     if name == "kind":

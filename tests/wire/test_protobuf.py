@@ -92,7 +92,12 @@ def test_absent_fields_take_their_defaults(message, expected):
         ),
         (
             pb.ClientMessage(config=pb.Config(encoding=9)),
-            "config.encoding: expected one of pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, got 9",
+            "config.encoding: expected one of pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1, got 9",
+        ),
+        (
+            pb.ClientMessage(config=pb.Config(codec=pb.CodecOptions(output=9))),
+            "config.codec.output: expected one of "
+            "pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1, got 9",
         ),
         (pb.ClientMessage(config=pb.Config(mode=9)), "config.mode: expected one of live, file, got 9"),
         (
@@ -116,6 +121,14 @@ def test_refuses_what_means_nothing(message, refusal):
     assert str(error.value) == refusal
 
 
+def test_an_empty_task_is_that_of_the_service():
+    """A service of one task fills it in, and leaves what is said alone."""
+    nameless, named = pb.Config(**FORMAT), pb.Config(**FORMAT, task="transcribe")
+    for config, task, expected in ((nameless, "codec", "codec"), (named, "codec", "transcribe"), (nameless, "", None)):
+        message = protobuf.parse_client(pb.ClientMessage(config=config).SerializeToString(), task)
+        assert message == Config("pcm_s16le", 16000, 1, task=expected or "transcribe")
+
+
 def test_refuses_bytes_of_something_else():
     """Bytes that are no protobuf are the client's error."""
     with pytest.raises(InvalidRequest, match=r"^message: expected a streamer\.v1\.ClientMessage, got other bytes$"):
@@ -126,7 +139,7 @@ def test_a_client_cannot_name_other_encodings():
     """What the enum cannot say is refused before it is sent."""
     with pytest.raises(
         InvalidRequest,
-        match=r"^config\.encoding: expected one of pcm_s16le, .*, flac, ogg_opus, got 'opus'$",
+        match=r"^config\.encoding: expected one of pcm_s16le, .*, flac, ogg_opus, snc1, got 'opus'$",
     ):
         protobuf.encode_client(Config("opus", 48000, 1))
 
