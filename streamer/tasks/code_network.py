@@ -1,0 +1,39 @@
+"""From integer logits to the frequencies of the range coder (entropy mode 2), without a rounding anywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamer.tasks.range_coder import TOTAL
+from streamer.work import Array
+
+
+def frequencies(logits: Array, table: Array) -> Array:
+    """Return int64 frequencies `[..., K]`, each at least 1, that sum to 2^16.
+
+    `logits` int `[..., K]` are in units of 1/8 bit; `table` int `[128]` holds 2^(-d/8), scaled, for a logit d below the
+    largest, and is not 0 at d = 0. What the division leaves over goes to the (first) largest logit.
+    """
+    logits = np.asarray(logits, np.int64)
+    best = logits.argmax(-1, keepdims=True)
+    below = np.minimum(np.take_along_axis(logits, best, -1) - logits, len(table) - 1)
+    weights = np.asarray(table, np.int64)[below]
+    found: Array = 1 + weights * (TOTAL - logits.shape[-1]) // weights.sum(-1, keepdims=True)
+    rest = TOTAL - found.sum(-1, keepdims=True)
+    np.put_along_axis(found, best, np.take_along_axis(found, best, -1) + rest, -1)
+    return found
+
+
+def intervals(found: Array, codes: Array) -> tuple[Array, Array]:
+    """Return where the intervals of `codes` int `[N]` begin and how long they are, of frequencies `[N, K]`."""
+    rows = np.arange(len(codes))
+    ends = found.cumsum(-1)[rows, codes]
+    sizes = found[rows, codes]
+    return ends - sizes, sizes
+
+
+def bounds(found: Array) -> Array:
+    """Return where the intervals of each code begin and end, int64 `[K + 1]`, of frequencies `[K]`."""
+    ends = np.zeros(len(found) + 1, np.int64)
+    np.cumsum(found, out=ends[1:])
+    return ends
