@@ -19,6 +19,8 @@ _TYPES = {
     torch.float32: "TYPE_FP32",
     torch.float16: "TYPE_FP16",
     torch.int64: "TYPE_INT64",
+    torch.int32: "TYPE_INT32",
+    torch.uint8: "TYPE_UINT8",
     torch.bool: "TYPE_BOOL",
 }
 

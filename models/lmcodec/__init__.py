@@ -1,0 +1,1 @@
+"""Models of the codes of the codec: probabilities for entropy coding, and fine codes guessed from coarse ones."""
