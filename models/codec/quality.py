@@ -1,0 +1,158 @@
+"""Objective quality of decoded speech at 16 kHz: PESQ-WB, STOI, ViSQOL, DNSMOS and PLCMOS.
+
+PESQ (ITU-T P.862.2), STOI (Taal et al. 2011) and ViSQOL (Hines et al. 2015, Chinen et al. 2020) compare with the
+original; DNSMOS (Reddy et al. 2022) and PLCMOS (Diener et al. 2023) judge the decoded signal alone. The packages come
+with the dependency group `codec-evaluation`; figures of ViSQOL depend on its version and mapping, so compare them
+within one table only.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SAMPLE_RATE = 16_000
+REACH = 2000
+"""How far `lag` looks, in samples either way."""
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""Original and decoded, f32[n] each."""
+
+PACKAGES = {"pesq": "pesq", "pystoi": "pystoi", "visqol": "visqol-python", "speechmos": "speechmos"}
+# DNSMOS judges windows of this many samples, one starting each second.
+_DNSMOS_WINDOW = 144_160
+# From the network's outputs to the scale of listeners (DNS Challenge, dnsmos_local.py), highest power first.
+_DNSMOS_SCALE = {
+    "sig": (-0.08397278, 1.22083953, 0.0052439),
+    "bak": (-0.13166888, 1.60915514, -0.39604546),
+    "ovrl": (-0.06766283, 1.11546468, 0.04602535),
+}
+_PLCMOS_SEED = 0
+
+
+def missing_packages() -> list[str]:
+    """The packages of the metrics that are not installed, as pip calls them."""
+    return [package for module, package in PACKAGES.items() if importlib.util.find_spec(module) is None]
+
+
+def quick(pairs: Iterable[Pair], metrics: Sequence[str] = ("pesq", "stoi", "visqol")) -> dict[str, float]:
+    """Means of the metrics over pairs of signals, for tuning: each pair is aligned by itself.
+
+    `metrics` names keys of `METRICS`. Pairs for which PESQ finds no speech are left out of its mean.
+    """
+    scores = [score(reference, decoded, lag([(reference, decoded)]), metrics) for reference, decoded in pairs]
+    return {name: float(np.nanmean([each[name] for each in scores])) for name in scores[0]}
+
+
+def score(reference: np.ndarray, decoded: np.ndarray, late: int, metrics: Sequence[str]) -> dict[str, float]:
+    """All figures of the named `METRICS` for one pair; `late` is the `lag` of the decoded signal."""
+    pair = aligned(reference, decoded, late)
+    return {name: value for metric in metrics for name, value in METRICS[metric](*pair).items()}
+
+
+def lag(pairs: Sequence[Pair], reach: int = REACH) -> int:
+    """By how many samples the decoded signals are late, one number for all pairs: the delay of their codec.
+
+    It is where the sum of the normalised cross-correlations peaks, from -reach to +reach. Codecs that keep no phases
+    correlate weakly; the sum over clips finds their delay where a single clip would be off by a pitch period.
+    """
+    return int(np.argmax(sum(_correlation(*pair, reach) for pair in pairs))) - reach
+
+
+def aligned(reference: np.ndarray, decoded: np.ndarray, late: int) -> Pair:
+    """Cut both to what they share once the decoded signal is moved `late` samples earlier."""
+    reference, decoded = reference[max(-late, 0) :], decoded[max(late, 0) :]
+    length = min(len(reference), len(decoded))
+    return reference[:length], decoded[:length]
+
+
+def pesq_wb(reference: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
+    """PESQ-WB, 1.0 to 4.64; not a number where it finds no utterance."""
+    from pesq import PesqError, pesq
+
+    value = pesq(SAMPLE_RATE, reference, decoded, "wb", on_error=PesqError.RETURN_VALUES)
+    return {"pesq": float(value) if value > 0 else float("nan")}
+
+
+def stoi(reference: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
+    """STOI, 0 to 1."""
+    from pystoi import stoi as measure
+
+    return {"stoi": float(measure(reference, decoded, SAMPLE_RATE))}
+
+
+def visqol(reference: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
+    """ViSQOL in speech mode, 1 to 5; the lattice mapping, the reference implementation's default."""
+    measured = _visqol().measure_from_arrays(reference.astype(float), decoded.astype(float), SAMPLE_RATE)
+    return {"visqol": float(measured.moslqo)}
+
+
+def dnsmos(reference: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
+    """DNSMOS P.835: speech, background and overall; the mean over windows of 9.01 s, short clips repeated."""
+    del reference
+    samples = np.clip(decoded, -1, 1).astype(np.float32)
+    while len(samples) < _DNSMOS_WINDOW:
+        samples = np.tile(samples, 2)
+    # The reference implementation drops the fraction of a second, and with it the last window of most clips.
+    windows = int(len(samples) // SAMPLE_RATE - _DNSMOS_WINDOW / SAMPLE_RATE) + 1
+    starts = range(0, windows * SAMPLE_RATE, SAMPLE_RATE)
+    session = _session("dnsmos_models/sig_bak_ovr.onnx")
+    raw = [session.run(None, {"input_1": samples[None, s : s + _DNSMOS_WINDOW]})[0][0] for s in starts]
+    columns = zip(_DNSMOS_SCALE.items(), np.transpose(raw), strict=True)
+    return {name: float(np.polyval(scale, values).mean()) for (name, scale), values in columns}
+
+
+def plcmos(reference: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
+    """PLCMOS v2, 1 to 5: how concealed losses sound; its random raters are drawn alike for every clip."""
+    del reference
+    np.random.seed(_PLCMOS_SEED)  # the package draws from numpy's global generator
+    return {"plcmos": float(_plcmos().get_mos(np.clip(decoded, -1, 1)))}
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {
+    "pesq": pesq_wb,
+    "stoi": stoi,
+    "visqol": visqol,
+    "dnsmos": dnsmos,
+    "plcmos": plcmos,
+}
+"""By name: (original, decoded), aligned, to figures."""
+
+
+def _correlation(reference: np.ndarray, decoded: np.ndarray, reach: int) -> np.ndarray:
+    size = 1 << (max(len(reference), len(decoded)) + reach).bit_length()
+    product = np.conj(np.fft.rfft(reference, size)) * np.fft.rfft(decoded, size)
+    found = np.fft.irfft(product, size)
+    norm = np.linalg.norm(reference) * np.linalg.norm(decoded)
+    return np.concatenate([found[-reach:], found[: reach + 1]]) / max(norm, 1e-9)
+
+
+@cache
+def _visqol() -> Any:
+    from visqol import VisqolApi
+
+    api = VisqolApi()
+    api.create(mode="speech", use_lattice_model=True)
+    return api
+
+
+@cache
+def _plcmos() -> Any:
+    from speechmos.plcmos import PLCMOS
+
+    found = PLCMOS()
+    found.session = _session("plcmos_models/plcmos_v2.onnx")
+    return found
+
+
+@cache
+def _session(model: str) -> Any:
+    import onnxruntime
+
+    spec = importlib.util.find_spec("speechmos")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(Path(spec.submodule_search_locations[0]) / model), options)
