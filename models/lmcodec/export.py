@@ -1,0 +1,100 @@
+"""Export of the models of codes: graphs, states, roles and files that join the bundle of a codec."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.common.bundle_writer import asset, state_entry, write_graph, write_reference
+from models.common.onnx_export import round_weights
+from models.common.slots import SlottedGraph
+from models.lmcodec.integer import entropy_graph, entropy_next_graph
+from models.lmcodec.network import Network
+from models.lmcodec.predictor import Predictor, predict_graph
+
+CARD = Path(__file__).with_name("README.md")
+_REFERENCE_STEPS = 40
+
+
+@dataclass
+class LanguageModels:
+    """What to add to the lists and maps of a codec's manifest; `task_assets` goes by role."""
+
+    graphs: list[dict[str, Any]] = field(default_factory=list)
+    states: list[dict[str, Any]] = field(default_factory=list)
+    references: list[dict[str, Any]] = field(default_factory=list)
+    assets: list[dict[str, str]] = field(default_factory=list)
+    roles: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
+    task_assets: dict[str, str] = field(default_factory=dict)
+
+    def add(self, folder: Path, name: str, graph: SlottedGraph, steps: dict[str, Tensor]) -> None:
+        """Export `graph` and record its reference run over `steps`, `[T, *dims]` per input."""
+        rows = [steps[key][:2] for key in graph.inputs]
+        self.graphs.append(write_graph(folder, name, graph, rows, {}))
+        self.states += [state_entry(state) for state in graph.states]
+        self.references.append(write_reference(folder, name, graph, steps))
+
+
+def write_language_models(
+    folder: Path, tables: Path | None = None, network: Network | None = None, predictor: Predictor | None = None
+) -> LanguageModels:
+    """Write what there is of the models to the bundle in `folder` and return the entries of its manifest.
+
+    `tables` is a `tables.npz`; the network's own table of frequencies is in it, so a network needs one. Raises
+    `ValueError` if it is missing.
+    """
+    entries = LanguageModels()
+    if network and not tables:
+        raise ValueError("expected tables with the network, for they turn its logits into frequencies, got none")
+    if tables:
+        entries.assets.append(asset(folder, tables, "tables.npz"))
+        entries.task_assets["tables"] = "tables.npz"
+    if network:
+        _add_network(entries, folder, network.eval())
+    if predictor:
+        _add_predictor(entries, folder, predictor.eval())
+    return entries
+
+
+def _add_network(entries: LanguageModels, folder: Path, network: Network) -> None:
+    config = network.config
+    codes = random_codes(_REFERENCE_STEPS, config.books, config.size)
+    entries.add(folder, "entropy", entropy_graph(network), {"codes": codes})
+    generator = torch.Generator().manual_seed(1)
+    context = torch.randint(-200, 200, (_REFERENCE_STEPS, config.width), generator=generator, dtype=torch.int32)
+    book = torch.arange(_REFERENCE_STEPS) % config.books
+    entries.add(folder, "entropy_next", entropy_next_graph(network), {"context": context, "codes": codes, "book": book})
+    entries.parameters["coarse_books"] = config.books
+    entries.roles |= {
+        "entropy_previous": "entropy.codes",
+        "entropy_context": "entropy.context",
+        "entropy_next_context": "entropy_next.context",
+        "entropy_codes": "entropy_next.codes",
+        "entropy_book": "entropy_next.book",
+        "entropy_logits": "entropy_next.logits",
+    }
+
+
+def _add_predictor(entries: LanguageModels, folder: Path, predictor: Predictor) -> None:
+    config = predictor.config
+    round_weights(predictor)
+    codes = random_codes(_REFERENCE_STEPS, config.books, config.size)
+    # The likeliest codes: a draw near the edge of an interval might fall to either side.
+    steps = {"codes": codes, "uniform": torch.full(codes.shape, -1.0)}
+    entries.add(folder, "predict", predict_graph(predictor), steps)
+    entries.parameters["predict_books"] = config.given
+    entries.roles |= {
+        "predict_codes": "predict.codes",
+        "predict_uniform": "predict.uniform",
+        "predict_filled": "predict.filled",
+    }
+
+
+def random_codes(frames: int, books: int, size: int) -> Tensor:
+    """Example codes i64[frames, books] of 1, 2 ... books, the rest -1; every eighth frame is not there at all."""
+    codes = torch.randint(size, (frames, books), generator=torch.Generator().manual_seed(0))
+    count = torch.arange(frames) % 8 * books // 7
+    return torch.where(torch.arange(books) < count[:, None], codes, -1)
