@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.careless_whisper.checkpoint_files import load_tensors, read_checkpoint
+from models.careless_whisper.checkpoint_files import RESAVED, read_checkpoint
 from models.careless_whisper.data import Batches, Curriculum
 from models.careless_whisper.model import Whisper
 from models.careless_whisper.objective import Learner, Weights
@@ -21,6 +21,7 @@ from models.careless_whisper.publish import is_trained, load_whisper
 from models.careless_whisper.teacher import Stages, Teacher
 from models.careless_whisper.texts import Texts, of_file
 from models.careless_whisper.validation import report_sets
+from models.common.safe_files import load_tensors
 from models.common.training import Schedule, Settings, Trainer
 
 _WARMUP = 50
@@ -44,7 +45,7 @@ def load_base(path: Path) -> Whisper:
 
     Adapters that it has already are merged. Raises `CheckpointError` for a file that is neither.
     """
-    if path.is_file() and path.suffix == ".pt" and is_trained(load_tensors(path)):
+    if path.is_file() and path.suffix == ".pt" and is_trained(load_tensors(path, RESAVED)):
         return load_whisper(path)
     whisper = read_checkpoint(path).model()
     whisper.merge()

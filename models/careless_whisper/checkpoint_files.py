@@ -8,16 +8,9 @@
 """
 
 import json
-import pickle
-import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from models.careless_whisper.checkpoints import (
     HUGGING_FACE,
@@ -25,12 +18,10 @@ from models.careless_whisper.checkpoints import (
     OPENAI,
     WHISPER_RT,
     Checkpoint,
-    CheckpointError,
     Naming,
     adapted_name,
     fit,
     hugging_face_name,
-    listed,
     openai_name,
     prefixed,
     rank_of,
@@ -38,8 +29,19 @@ from models.careless_whisper.checkpoints import (
     read_dims,
 )
 from models.careless_whisper.config import Dims
+from models.common.safe_files import (
+    SAFETENSORS,
+    CheckpointError,
+    listed,
+    load_safetensors,
+    load_tensors,
+    require_readable,
+    weights_by_name,
+)
 
 CONFIG = "config.json"
+RESAVED = "a dictionary of dims, cfg and state_dict"
+"""What to make of a file that is trusted and holds more."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _INDEX = ".index.json"
 _PREFIX = "model."
@@ -57,16 +59,15 @@ _CONFIG_SIZES = {
 }
 # What a configuration may say otherwise and then is another model; the defaults are those of `transformers`.
 _CONFIG_FACTS = {"model_type": "whisper", "activation_function": "gelu", "scale_embedding": False}
-_FOREIGN = re.compile(r"GLOBAL (\S+)")
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a file or folder of any of the formats; raises `CheckpointError` saying all that is wrong with it."""
     if path.is_dir():
         return _of_folder(path)
-    if path.suffix == ".safetensors" or path.name.endswith(_INDEX):
+    if path.suffix == SAFETENSORS or path.name.endswith(_INDEX):
         return _of_hugging_face(path)
-    saved = load_tensors(path)
+    saved = load_tensors(path, RESAVED)
     if not isinstance(saved, Mapping):
         raise CheckpointError(f"{path.name}: expected a dictionary of dims and weights, got {type(saved).__name__}")
     if {"dims", "model_state_dict"} <= saved.keys():
@@ -81,31 +82,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def load_tensors(path: Path) -> Any:
-    """What `torch.save` wrote, if it is tensors and plain data; raises `CheckpointError` and runs no foreign code."""
-    _require_readable(path)
-    try:
-        with warnings.catch_warnings():
-            # Of storages of old files.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what the bytes of a stranger make an unpickler raise has no common base
-        raise CheckpointError(_refusal(path, error)) from None
-
-
-def load_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read all tensors of a file; raises `CheckpointError`."""
-    _require_readable(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path.name}: expected safetensors, got a file that is none: {error!s:.120}") from None
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raises `CheckpointError`."""
-    _require_readable(path)
+    require_readable(path)
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -116,12 +95,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _of_openai(path: Path, saved: Mapping[str, Any]) -> Checkpoint:
-    dims, weights = read_dims(saved["dims"], path.name), _weights(path, saved["model_state_dict"])
+    dims, weights = read_dims(saved["dims"], path.name), weights_by_name(path, saved["model_state_dict"])
     return Checkpoint(OPENAI, dims, fit(path.name, weights, dims, 0, openai_name), 0, None, (path,))
 
 
 def _of_whisper_rt(path: Path, saved: Mapping[str, Any]) -> Checkpoint:
-    dims, weights = read_dims(saved["dims"], path.name), _weights(path, saved["state_dict"])
+    dims, weights = read_dims(saved["dims"], path.name), weights_by_name(path, saved["state_dict"])
     cfg = saved.get("cfg", saved.get("hyper_parameters", {}))
     if not isinstance(cfg, Mapping):
         raise CheckpointError(f"{path.name}: cfg: expected gran, rank and extra_gran_blocks, got {type(cfg).__name__}")
@@ -151,7 +130,9 @@ def _of_hugging_face(path: Path) -> Checkpoint:
     files = _shards(path) if path.name.endswith(_INDEX) else (path,)
     weights: dict[str, Any] = {}
     for file in files:
-        part = load_safetensors(file) if file.suffix == ".safetensors" else _weights(file, load_tensors(file))
+        part = (
+            load_safetensors(file) if file.suffix == SAFETENSORS else weights_by_name(file, load_tensors(file, RESAVED))
+        )
         twice = sorted(part.keys() & weights.keys())
         if twice:
             raise CheckpointError(listed(f"{file.name}: parameters that another shard holds too", twice))
@@ -166,7 +147,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise CheckpointError(f"{index.name}: weight_map: expected a file for each parameter")
     files = sorted(set(names.values()))
-    outside = [name for name in files if Path(name).name != name or Path(name).suffix not in (".safetensors", ".bin")]
+    outside = [name for name in files if Path(name).name != name or Path(name).suffix not in (SAFETENSORS, ".bin")]
     if outside:
         raise CheckpointError(f"{index.name}: weight_map: expected files beside it, got {outside[0]!r:.80}")
     return tuple(index.with_name(name) for name in files)
@@ -188,33 +169,7 @@ def _dims_of_config(config: Mapping[str, Any]) -> Dims:
     return read_dims({ours: config[theirs] for ours, theirs in _CONFIG_SIZES.items()}, CONFIG)
 
 
-def _weights(path: Path, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise CheckpointError(f"{path.name}: expected weights by name, got {type(value).__name__}")
-    return dict(value)
-
-
 def _under_prefix(weights: Mapping[str, Any], naming: Naming) -> Naming:
     """Whether the file puts `model.` before its names is decided by most of them; the others are then not known."""
     share = sum(name.startswith(_PREFIX) for name in weights)
     return prefixed(naming, _PREFIX) if 2 * share > len(weights) else naming
-
-
-def _require_readable(path: Path) -> None:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    foreign = _FOREIGN.search(str(error))
-    if foreign:
-        return (
-            f"{path.name}: expected tensors and plain data, got {foreign[1]}, which only running its code could make\n"
-            "  where you trust the file, save it again as a dictionary of dims, cfg and state_dict"
-        )
-    # Not torch's own words, which go on to say how to run whatever the file holds.
-    is_pickle = isinstance(error, pickle.UnpicklingError)
-    reason = "a pickle of other things" if is_pickle else (str(error).split(". ")[0] or type(error).__name__)
-    return f"{path.name}: expected a checkpoint of torch, got a file that is none or damaged: {reason:.120}"

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from models.careless_whisper.config import Chunking, Dims
 from models.careless_whisper.model import Whisper
+from models.common.safe_files import CheckpointError, listed, tensor_problems
 
 OPENAI, HUGGING_FACE, WHISPER_RT = "OpenAI", "Hugging Face", "WhisperRT"
 MOST_LAYERS = 256
 LARGEST_SIZE = 1 << 20
 # Bundles keep matrices in half precision.
 _LARGEST_WEIGHT = torch.finfo(torch.float16).max
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Not `attn_ln`, which is a norm and has no adapter.
 _PROJECTION = re.compile(r"(\.(?:attn|cross_attn)\.(?:query|key|value|out))\.(weight|bias|lora_a|lora_b)$")
 _LORA = {"lora_a": "lora_layer.lora_A", "lora_b": "lora_layer.lora_B"}
@@ -47,10 +47,6 @@ HUGGING_FACE_TIED = {"proj_out.weight": "decoder.token_embedding.weight"}
 
 Naming = Callable[[str], str]
 """Our name of a parameter, which is OpenAI's, to that of a file."""
-
-
-class CheckpointError(ValueError):
-    """A file is no checkpoint that is known here, or contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,7 @@ def fit(
     problems += [f"not known: {name!s:.120}" for name in found if name not in known]
     for key, name in theirs.items():
         if name in found:
-            problems += tensor_problems(name, found[name], expected[key])
+            problems += tensor_problems(name, found[name], expected[key], _LARGEST_WEIGHT)
     if not problems:
         problems += [
             f"{name}: expected the values of {theirs[key]}"
@@ -154,17 +150,6 @@ def fit(
     if problems:
         raise CheckpointError(listed(f"{where}: {len(problems)} of its parameters do not fit its sizes", problems))
     return {key: found[name] for key, name in theirs.items()}
-
-
-def tensor_problems(name: str, value: Any, shape: torch.Size) -> Iterator[str]:
-    """What is wrong with one weight: its type, its shape or its values."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.dtype not in _FLOATS:
-        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-        yield f"{name}: expected a dense tensor of 16, 32 or 64 bit floats, got {kind}"
-    elif value.shape != shape:
-        yield f"{name}: expected {list(shape)}, got {list(value.shape)}"
-    elif not value.abs().max() <= _LARGEST_WEIGHT:
-        yield f"{name}: expected finite values up to {_LARGEST_WEIGHT:g}, got {value.abs().max():g}"
 
 
 def rank_of(where: str, found: Mapping[str, Any], stated: Any) -> int:
@@ -194,11 +179,6 @@ def read_chunking(where: str, cfg: Mapping[str, Any], dims: Dims) -> Chunking | 
     if chunking.first > dims.n_audio_ctx:
         raise CheckpointError(f"{where}: first block: expected at most {dims.n_audio_ctx} frames, got {chunking.first}")
     return chunking
-
-
-def listed(fact: str, problems: list[str]) -> str:
-    """One message of several lines: the fact, and a line for each problem."""
-    return "\n  ".join([f"{fact}:", *problems])
 
 
 def _is_size(name: str, value: Any) -> bool:

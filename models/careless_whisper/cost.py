@@ -29,8 +29,8 @@ from streamer.engine.programs import run_program
 from streamer.engine.runner import Runner, open_sessions
 from streamer.engine.settings import EngineSettings
 from streamer.tasks.base import Task
-from streamer.tasks.decoding import Decoding
 from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import program_of, task_maker
 from streamer.work import Array, Lease, Result, Row
 
@@ -93,7 +93,7 @@ class StreamedCost:
 
     def __init__(self, bundle: Bundle, runner: Runner) -> None:
         make_task = task_maker(bundle.manifest, bundle.folder)
-        self._task: Task = make_task(Endpointing(enabled=False), Decoding(), language="en")
+        self._task: Task = make_task(TaskOptions(Endpointing(enabled=False), language="en"))
         program = program_of(bundle.manifest, bundle.folder)
         assert program is not None
         self._program, self._name = program, str(bundle.manifest.task.program)

@@ -5,12 +5,9 @@ The bundle is there whole and checked, or not at all.
 
 import argparse
 import logging
-import re
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,19 +15,16 @@ from typing import Any
 import torch
 
 from models.careless_whisper.checkpoint_files import read_checkpoint
-from models.careless_whisper.checkpoints import Checkpoint, CheckpointError
+from models.careless_whisper.checkpoints import Checkpoint
 from models.careless_whisper.config import FRAME_SAMPLES, Chunking
 from models.careless_whisper.export import export_bundle, search_options
 from models.careless_whisper.features import SAMPLE_RATE
 from models.careless_whisper.token_files import vocabulary_of
 from models.careless_whisper.tokenizer import Vocabulary
-from models.common.bundle_writer import sha256
-from streamer.bundle.manifest import MANIFEST_NAME
-from streamer.engine.check import check_bundle
+from models.common.imports import file_rows, name_of, new_folder, require_names, require_sound
+from models.common.safe_files import CheckpointError
 from streamer.errors import BundleError
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
 _CARD = "card.md"
 # They remark on packages and attributes that no model here has.
 _TRACERS = ("torch.onnx", "onnx_ir", "onnxscript")
@@ -58,10 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def import_checkpoint(settings: argparse.Namespace) -> None:
     """Read, export, check and put in place; raises `CheckpointError`, `BundleError`, `ValueError` or `OSError`."""
-    name = settings.name or _name_of(settings.checkpoint)
-    for key, value, form in (("name", name, _NAME), ("version", settings.version, _VERSION)):
-        if not form.fullmatch(value):
-            raise CheckpointError(f"--{key}: expected the form {form.pattern}, got {value!r:.60}")
+    name = settings.name or name_of(settings.checkpoint, "whisper")
+    require_names(name, settings.version)
     with new_folder(settings.out, settings.force) as partial, tempfile.TemporaryDirectory() as scratch:
         checkpoint = read_checkpoint(settings.checkpoint)
         chunking = chunking_of(checkpoint, settings.gran, settings.extra, settings.offline)
@@ -76,7 +68,7 @@ def import_checkpoint(settings: argparse.Namespace) -> None:
         del checkpoint
         model.merge()
         export_bundle(model, chunking, vocabulary, partial, about, settings.half_state, options, card)
-        _require_sound(partial)
+        require_sound(partial)
     print(f"{settings.out}: {name}@{settings.version}")
 
 
@@ -149,7 +141,6 @@ def about_of(
 
 def card_of(checkpoint: Checkpoint, chunking: Chunking, about: Mapping[str, Any]) -> str:
     """The bundle's README: what is known of an imported model."""
-    rows = [f"| {path.name} | {path.stat().st_size} | {sha256(path)} |" for path in checkpoint.files]
     first = f"The first {chunking.first} encoder frames are heard at once, then {chunking.gran} (20 ms each) at a time."
     return "\n".join(
         [
@@ -163,63 +154,10 @@ def card_of(checkpoint: Checkpoint, chunking: Chunking, about: Mapping[str, Any]
             "",
             f"Licence, as given at the import: {about['licence']}",
             "",
-            "| file | bytes | sha256 |",
-            "|---|---|---|",
-            *rows,
+            *file_rows(checkpoint.files),
             "",
         ]
     )
-
-
-@contextmanager
-def new_folder(target: Path, force: bool) -> Iterator[Path]:
-    """A folder beside `target`, which becomes it if all goes well and is gone if not.
-
-    With `force`, a bundle that is there is replaced. Raises `CheckpointError` if anything else is there.
-    """
-    target = target.absolute()
-    if target.exists() and not force:
-        raise CheckpointError(f"expected a new folder, got {target}, which exists; --force replaces a bundle")
-    if target.exists() and not (target / MANIFEST_NAME).is_file():
-        raise CheckpointError(f"--force: expected a bundle, got {target}, which is none")
-    above = next(parent for parent in target.parents if parent.exists())
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=above))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _take_place(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _take_place(partial: Path, target: Path) -> None:
-    """Rename; what was there goes only once the new one is in its place."""
-    if not target.exists():
-        partial.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(old / target.name)
-    try:
-        partial.rename(target)
-    except OSError:
-        (old / target.name).rename(target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _require_sound(folder: Path) -> None:
-    failed = [check for check in check_bundle(folder).checks if not check.ok]
-    if failed:
-        raise BundleError(f"the imported bundle fails a check: {failed[0].name}: {failed[0].detail}")
-
-
-def _name_of(path: Path) -> str:
-    stem = path.absolute().name if path.is_dir() else path.stem
-    if path.suffix == ".safetensors":
-        stem = path.absolute().parent.name
-    return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._") or "whisper"
 
 
 def _ms(frames: int) -> int:

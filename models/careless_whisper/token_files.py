@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.careless_whisper.checkpoint_files import read_json
-from models.careless_whisper.checkpoints import HUGGING_FACE, Checkpoint, CheckpointError, listed
+from models.careless_whisper.checkpoints import HUGGING_FACE, Checkpoint
 from models.careless_whisper.tokenizer import (
     ENGLISH_SIZE,
     LANGUAGES,
@@ -17,6 +17,7 @@ from models.careless_whisper.tokenizer import (
     ranks_of_pieces,
     write_ranks,
 )
+from models.common.safe_files import CheckpointError, listed
 
 # The number of ids of OpenAI's models, and the files that come with its package.
 _ASSETS = {ENGLISH_SIZE: "gpt2", 51865: "multilingual", 51866: "multilingual"}

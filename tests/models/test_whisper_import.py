@@ -21,11 +21,12 @@ peer = pytest.importorskip("whisper.tokenizer", reason="openai-whisper is not in
 
 from models.careless_whisper import import_checkpoint  # noqa: E402
 from models.careless_whisper.checkpoint_files import read_checkpoint  # noqa: E402
-from models.careless_whisper.checkpoints import CheckpointError, adapted_name, template  # noqa: E402
+from models.careless_whisper.checkpoints import adapted_name, template  # noqa: E402
 from models.careless_whisper.config import Chunking, Dims  # noqa: E402
 from models.careless_whisper.model import Whisper, block_mask  # noqa: E402
 from models.careless_whisper.token_files import read_pieces  # noqa: E402
 from models.careless_whisper.tokenizer import LANGUAGES, of_pieces, of_ranks, read_ranks  # noqa: E402
+from models.common.safe_files import CheckpointError  # noqa: E402
 from streamer.bundle.loader import load_bundle  # noqa: E402
 from tests.models.test_whisper_model import BASE, LARGE_V2, SMALL, TINY  # noqa: E402
 from tests.models.whisper_checkpoints import (  # noqa: E402
@@ -69,7 +70,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[Exported]:
         calls.append(Exported(model, chunking, vocabulary.languages, about, options, half_state))
 
     monkeypatch.setattr(import_checkpoint, "export_bundle", export)
-    monkeypatch.setattr(import_checkpoint, "_require_sound", lambda _: None)
+    monkeypatch.setattr(import_checkpoint, "require_sound", lambda _: None)
     return calls
 
 

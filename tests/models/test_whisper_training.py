@@ -23,7 +23,6 @@ import soundfile  # noqa: E402
 from models.careless_whisper import adapt, prepare, publish, train  # noqa: E402
 from models.careless_whisper import objective as goals  # noqa: E402
 from models.careless_whisper.align import word_spans  # noqa: E402
-from models.careless_whisper.checkpoints import CheckpointError  # noqa: E402
 from models.careless_whisper.config import Chunking  # noqa: E402
 from models.careless_whisper.data import Batch, Batches, Curriculum, collate  # noqa: E402
 from models.careless_whisper.model import block_mask  # noqa: E402
@@ -33,6 +32,7 @@ from models.careless_whisper.targets import IGNORED, labels_at, stops, timed_lab
 from models.careless_whisper.teacher import Stages, Teacher  # noqa: E402
 from models.careless_whisper.texts import Texts, of_file  # noqa: E402
 from models.common import packs  # noqa: E402
+from models.common.safe_files import CheckpointError  # noqa: E402
 from models.common.shards import Entry, ShardWriter  # noqa: E402
 from models.common.text import LETTERS, spell  # noqa: E402
 from streamer.bundle.loader import load_bundle  # noqa: E402
