@@ -35,10 +35,12 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
+# moshi, the peer of imported Mimi models, asks for an older torch than it needs.
 $(TRAIN_VENV)/.train: pyproject.toml
 	test -x $(TRAIN_BIN)/python || $(PYTHON) -m venv $(TRAIN_VENV)
 	$(TRAIN_BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(TRAIN_BIN)/python -m pip install --quiet --editable '.[cpu]' --group train
+	$(TRAIN_BIN)/python -m pip install --quiet --no-deps moshi==0.2.13
 	@touch $@
 
 demo: $(VENV)/.runtime ## start a server, stream a clip over gRPC and WebSocket, transcribe it in batch
