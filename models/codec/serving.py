@@ -95,10 +95,11 @@ class Words(nn.Module):
 
     def __init__(self, quantiser: Quantiser) -> None:
         super().__init__()
-        books, words, width = (tables := quantiser.tables()).shape
+        tables = quantiser.tables()
+        words, width = tables.shape[1:]
         self.last = words - 1
-        # The words of a book and what stands for it when it was not sent. A scalar book has a table of its own: its words
-        # are no half-precision numbers, and all others are.
+        # The words of a book and what stands for it when it was not sent. A scalar book has a table of its own: its
+        # words are no half-precision numbers, and all others are.
         rows = torch.cat([tables, quantiser.absent.detach().unsqueeze(1)], 1)
         split = int(isinstance(quantiser.books[0], ScalarBook))
         self.tables = nn.ParameterList(
