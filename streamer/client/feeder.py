@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 
 from streamer.client.background import Background
-from streamer.client.formats import BYTES_PER_SAMPLE
+from streamer.client.formats import BYTES_PER_SAMPLE, block_bytes
 from streamer.client.stream import ClientStream
 from streamer.session.messages import Config, ServerMessage
 
 # Well within what a server takes in one message, and short enough for text to follow closely.
 _FRAME_S = 0.1
-_COMPRESSED_BYTES = 1 << 14
 
 
 class Feeder:
@@ -81,7 +80,7 @@ class _Frames:
         size = BYTES_PER_SAMPLE.get(config.encoding)
         self._sample_bytes = 1 if size is None else size * max(1, config.channels)
         samples = max(1, round(_FRAME_S * config.sample_rate))
-        self._most = _COMPRESSED_BYTES if size is None else samples * self._sample_bytes
+        self._most = block_bytes(config.encoding) if size is None else samples * self._sample_bytes
         self._left = b""
 
     def cut(self, chunk: bytes) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import io
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from streamer.client import containers, http
 from streamer.client.access import Access, Tls
+from streamer.client.exchange import exchange, of_kind
+from streamer.client.formats import block_bytes
 from streamer.client.models import list_models
 from streamer.client.reconnect import Reconnect
 from streamer.client.stream import ClientStream, check_url, connect
@@ -26,8 +28,6 @@ AudioSource = str | os.PathLike[str] | bytes | BinaryIO
 """A path, the content of a file, or a file opened for reading bytes."""
 
 _BLOCK_S = 0.1
-# Of compressed files: seconds of speech at any bit rate, for a message may decode to ten seconds at most.
-_BLOCK_BYTES = 1 << 12
 _PATH = "/v1/audio/transcriptions"
 _TASK = "transcribe"
 
@@ -65,16 +65,15 @@ async def transcribe(
     wishes = Wishes(model, language, tuple(hotwords))
     access = Access(api_key, tls)
     with opened(audio) as (file, name):
-        head, file = await asyncio.to_thread(_peek, file)
+        head, file = await asyncio.to_thread(peek, file)
         if containers.is_wav(head):
             return await _stream_wav(url, file, name, wishes, reconnect, access)
         if urlsplit(url).scheme in ("ws", "wss"):
             return await _upload(url, file, name, wishes, access)
         form = containers.compressed(head)
         config = _config(form.encoding, form.sample_rate, form.channels, wishes)
-        blocks = iter(lambda: file.read(_BLOCK_BYTES), b"")
         async with connect(url, config, api_key=api_key, tls=tls) as stream:
-            return await _collect(stream, blocks, name, form.sample_rate)
+            return await _collect(stream, read_blocks(file, form.encoding), name, form.sample_rate)
 
 
 @contextlib.contextmanager
@@ -92,7 +91,7 @@ def opened(audio: AudioSource) -> Iterator[tuple[BinaryIO, str]]:
         raise TypeError(f"audio: expected a path, bytes or a binary file, got {type(audio).__name__}")
 
 
-def _peek(file: BinaryIO) -> tuple[bytes, BinaryIO]:
+def peek(file: BinaryIO) -> tuple[bytes, BinaryIO]:
     """Return the first bytes, and a file that still has them: it need not be one that can seek."""
     head = b""
     while len(head) < containers.HEAD_BYTES and (more := file.read(containers.HEAD_BYTES - len(head))):
@@ -102,6 +101,12 @@ def _peek(file: BinaryIO) -> tuple[bytes, BinaryIO]:
     if not head:
         raise InvalidRequest("audio: expected a file, got nothing")
     return head, _Rejoined(head, file)  # type: ignore[return-value]  # read is all that is used
+
+
+def read_blocks(file: BinaryIO, encoding: str) -> Iterator[bytes]:
+    """Read a compressed file in blocks that a stream takes in one message."""
+    size = block_bytes(encoding)
+    return iter(lambda: file.read(size), b"")
 
 
 class _Rejoined:
@@ -143,41 +148,10 @@ def _config(encoding: str, sample_rate: int, channels: int, wishes: Wishes) -> C
 
 
 async def _collect(stream: ClientStream, blocks: Iterator[bytes], name: str, rate: int) -> Transcript:
-    sender = asyncio.create_task(_send(stream, blocks))
-    messages = asyncio.create_task(_messages(stream))
-    try:
-        await asyncio.wait((sender, messages), return_when=asyncio.FIRST_COMPLETED)
-        if not messages.done():
-            # A file that cannot be read ends everything.
-            sender.result()
-        results, done = await messages
-        return Transcript(name, done.audio_samples / rate, stream.ready.model, segments_of(results, rate))
-    finally:
-        sender.cancel()
-        messages.cancel()
-        await asyncio.gather(sender, messages, return_exceptions=True)
-
-
-async def _messages(stream: ClientStream) -> tuple[list[Result], Done]:
-    results = []
-    async for message in stream:
-        if isinstance(message, Result):
-            results.append(message)
-        elif isinstance(message, Done):
-            return results, message
-    raise ConnectionError("expected done at the end of the stream, got nothing")
-
-
-async def _send(stream: ClientStream, blocks: Iterator[bytes]) -> None:
-    async for block in _on_thread(blocks):
-        await stream.send(block)
-    await stream.end()
-
-
-async def _on_thread(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Take blocks on a thread: reading a file blocks."""
-    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
-        yield block
+    messages = await exchange(stream, blocks)
+    (done,) = of_kind(Done, messages)
+    segments = segments_of(of_kind(Result, messages), rate)
+    return Transcript(name, done.audio_samples / rate, stream.ready.model, segments)
 
 
 async def _upload(url: str, file: BinaryIO, name: str, wishes: Wishes, access: Access) -> Transcript:

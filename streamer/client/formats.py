@@ -1,4 +1,4 @@
-"""What the bytes of raw encodings mean."""
+"""What the bytes of encodings mean."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from streamer.errors import InvalidRequest
 from streamer.session.messages import Config
 
 BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4, "pcm_mulaw": 1, "pcm_alaw": 1}
+SNC1 = "snc1"
+# Of compressed streams: seconds of speech at any bit rate, for a message may decode to ten seconds at most.
+_BLOCK_BYTES = 1 << 12
+# Packets of silence have five bytes and may stand for a third of a second each.
+_SNC1_BLOCK_BYTES = 1 << 7
+
+
+def block_bytes(encoding: str) -> int:
+    """Return how much of a compressed stream may be sent in one message."""
+    return _SNC1_BLOCK_BYTES if encoding == SNC1 else _BLOCK_BYTES
 
 
 def frame_bytes(config: Config) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict
 
 from streamer.client.access import Access, Tls
 from streamer.client.background import Background
+from streamer.client.codec import CODEC_TASK, Sound, decode, encode, transcode
 from streamer.client.feeder import Feeder
 from streamer.client.files import AudioSource, transcribe
 from streamer.client.formats import BYTES_PER_SAMPLE
@@ -17,9 +18,14 @@ from streamer.client.microphone import Microphone
 from streamer.client.models import list_models
 from streamer.client.reconnect import Reconnect
 from streamer.client.stream import check_url, connect
-from streamer.session.messages import Config, Result
+from streamer.session.messages import AudioOut, CodecOptions, Config, Packets, Result, ServerMessage
 from streamer.session.messages import ModelInfo as Model
 from streamer.transcripts.transcript import Transcript
+
+
+class _Shown(TypedDict):
+    api_key: str | None
+    tls: Tls
 
 
 class Client:
@@ -74,10 +80,49 @@ class Client:
             language=language,
             hotwords=hotwords,
             reconnect=self._reconnect,
-            api_key=self._access.api_key,
-            tls=self._access.tls,
+            **self._shown,
         )
         return self._background.run(work)
+
+    def encode(
+        self,
+        audio: AudioSource,
+        codec: CodecOptions = CodecOptions(),  # noqa: B008 - frozen
+        *,
+        model: str = "",
+    ) -> bytes:
+        """Return a whole file as an SNC1 stream of the server's codec. See the function `encode`."""
+        return self._background.run(encode(self._url, audio, codec, model=model, **self._shown))
+
+    def decode(
+        self,
+        packets: AudioSource,
+        codec: CodecOptions = CodecOptions(),  # noqa: B008 - frozen
+        *,
+        model: str = "",
+    ) -> Sound:
+        """Return the audio of an SNC1 stream. See the function `decode`."""
+        return self._background.run(decode(self._url, packets, codec, model=model, **self._shown))
+
+    def transcode(
+        self,
+        packets: AudioSource,
+        codec: CodecOptions = CodecOptions(),  # noqa: B008 - frozen
+        *,
+        model: str = "",
+    ) -> bytes:
+        """Return an SNC1 stream as another one, of fewer bits or other packets. See the function `transcode`."""
+        return self._background.run(transcode(self._url, packets, codec, model=model, **self._shown))
+
+    def codec_stream(self, chunks: Iterable[bytes], config: Config) -> Generator[bytes, None, None]:
+        """Yield packets, or decoded audio, while `chunks` are sent; `config` has the task `codec`.
+
+        Chunks are taken, and errors raised, as `stream` does it.
+        """
+        with closing(self._exchange(chunks, config)) as messages:
+            for message in messages:
+                if isinstance(message, Packets | AudioOut):
+                    yield message.data
 
     def stream(self, chunks: Iterable[bytes], config: Config) -> Generator[Result, None, None]:
         """Yield results while the audio in `chunks` is sent, in the format that `config` declares.
@@ -87,25 +132,29 @@ class Client:
         or an exception, hangs up. Raises what the server ends the stream with, `ConnectionError`, and what `chunks`
         raises.
         """
+        with closing(self._exchange(chunks, config)) as messages:
+            for message in messages:
+                if isinstance(message, Result):
+                    yield message
+
+    def _exchange(self, chunks: Iterable[bytes], config: Config) -> Generator[ServerMessage, None, None]:
         run = self._background.run
         connection = AsyncExitStack()
         feeder: Feeder | None = None
         try:
             # Streams of other kinds are whole on one connection or not at all.
-            is_resumable = config.encoding in BYTES_PER_SAMPLE and not config.vad.gate
+            is_resumable = config.encoding in BYTES_PER_SAMPLE and not config.vad.gate and config.task != CODEC_TASK
             opening = connect(
                 self._url,
                 config,
                 resumable=is_resumable,
                 reconnect=self._reconnect,
-                api_key=self._access.api_key,
-                tls=self._access.tls,
+                **self._shown,
             )
             stream = run(connection.enter_async_context(opening))
             feeder = Feeder(chunks, config, stream, self._background)
             while (message := run(feeder.receive())) is not None:
-                if isinstance(message, Result):
-                    yield message
+                yield message
         finally:
             if feeder is not None:
                 feeder.stop()
@@ -142,6 +191,10 @@ class Client:
             yield from self.stream(microphone, config)
         finally:
             microphone.stop()
+
+    @property
+    def _shown(self) -> _Shown:
+        return {"api_key": self._access.api_key, "tls": self._access.tls}
 
     def _hang_up(self, connection: AsyncExitStack) -> None:
         try:

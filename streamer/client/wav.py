@@ -1,4 +1,4 @@
-"""WAV files as PCM that a stream takes: 16-bit mono and G.711 mono as they are, all else as mono floats.
+"""WAV files as PCM that a stream takes, and back: 16-bit mono and G.711 mono as they are, all else as mono floats.
 
 Format and sizes as in the RIFF specification of Microsoft and IBM (1991), with `WAVE_FORMAT_EXTENSIBLE` of 2001.
 """
@@ -17,6 +17,7 @@ from streamer.errors import InvalidRequest
 
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _RAW = {(_PCM, 16): "pcm_s16le", (_ALAW, 8): "pcm_alaw", (_MULAW, 8): "pcm_mulaw"}
+_TAGS = {"pcm_s16le": (_PCM, 16), "pcm_f32le": (_FLOAT, 32), "pcm_alaw": (_ALAW, 8), "pcm_mulaw": (_MULAW, 8)}
 # Writers that cannot seek back leave the size open.
 _OPEN_ENDED = (0, 0xFFFFFFFF)
 _LONGEST_HEADER = 1 << 16
@@ -82,6 +83,23 @@ def open_wav(file: BinaryIO) -> Wav:
         if name == b"fmt ":
             found = _checked(_format(content))
     raise InvalidRequest("wav: expected a chunk data, got none")
+
+
+def wav_file(data: bytes, encoding: str, sample_rate: int) -> bytes:
+    """Return a WAV file of mono PCM in `encoding`, one that streams take."""
+    tag, bits = _TAGS[encoding]
+    size = bits // 8
+    form = struct.pack("<HHIIHHH", tag, 1, sample_rate, sample_rate * size, size, bits, 0)
+    chunks = _chunk(b"fmt ", form)
+    if tag != _PCM:
+        # Other formats than integers must say how many samples there are.
+        chunks += _chunk(b"fact", struct.pack("<I", len(data) // size))
+    chunks += _chunk(b"data", data)
+    return _chunk(b"RIFF", b"WAVE" + chunks)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
 def _skimmed(file: BinaryIO, size: int) -> bytes:

@@ -12,8 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from streamer.client.access import ANYBODY, Access
+from streamer.client.binary import BinaryFrames
 from streamer.errors import Draining, MessageTooLarge, StreamerError, Unauthenticated
-from streamer.session.messages import ClientMessage, ServerMessage
+from streamer.session.messages import ClientMessage, Config, ServerMessage
 from streamer.wire import json
 
 _PATH = "/v1/stream"
@@ -71,10 +72,13 @@ class WebSocketTransport:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self._binary: BinaryFrames | None = None
 
     async def write(self, message: ClientMessage) -> None:
         """Send one message, waiting for room; drops it if the server has ended the stream."""
         frame = json.encode_client(message)
+        if isinstance(message, Config):
+            self._binary = BinaryFrames(message)
         try:
             await self._connection.send(frame)
         except ConnectionClosed:
@@ -84,10 +88,14 @@ class WebSocketTransport:
     async def read(self) -> ServerMessage:
         """Return the next message; raises the error of the stream, or `ConnectionError`."""
         try:
-            text = await self._connection.recv(decode=True)
+            frame = await self._connection.recv()
         except ConnectionClosed as error:
             raise _translate(error) from None
-        message = json.decode_server(text)
+        if isinstance(frame, bytes):
+            if self._binary is None:
+                raise ConnectionError("expected ready first, got a binary frame")
+            return self._binary.message(frame)
+        message = json.decode_server(frame)
         if isinstance(message, StreamerError):
             raise message
         return message

@@ -12,16 +12,19 @@ from typing import BinaryIO, assert_type
 from streamer.client import (
     Client,
     ClientStream,
+    CodecOptions,
     Config,
     Microphone,
     Model,
     Reconnect,
     Result,
     Segment,
+    Sound,
     Tls,
     Transcript,
     Word,
     connect,
+    encode,
     transcribe,
 )
 from streamer.session.messages import Ready, ServerMessage
@@ -47,6 +50,16 @@ def streams(client: Client, chunks: Iterator[bytes]) -> None:
     assert_type(client.models(), tuple[Model, ...])
 
 
+def codecs(client: Client, path: Path, chunks: Iterator[bytes]) -> None:
+    packets = client.encode(path, CodecOptions(bitrate=3000, entropy="tables"))
+    assert_type(packets, bytes)
+    assert_type(client.decode(packets), Sound)
+    assert_type(client.transcode(packets, CodecOptions(bitrate=1500)), bytes)
+    for part in client.codec_stream(chunks, Config("snc1", 16000, 1, task="codec")):
+        assert_type(part, bytes)
+    client.decode(packets, 3000)  # type: ignore[arg-type]
+
+
 async def asynchronously(config: Config) -> AsyncIterator[str]:
     patience = Reconnect(overflow="error", urls=("grpcs://b:1",))
     async with connect("grpcs://a:1", config, resumable=True, reconnect=patience, tls=Tls("ca.pem")) as stream:
@@ -57,4 +70,5 @@ async def asynchronously(config: Config) -> AsyncIterator[str]:
             if isinstance(message, Result):
                 yield message.text
     assert_type(await transcribe("ws://a:1", "talk.wav"), Transcript)
+    assert_type(await encode("ws://a:1", "talk.wav", CodecOptions(fec=True)), bytes)
     Reconnect(overflow="drop")  # type: ignore[arg-type]

@@ -6,10 +6,13 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
+from streamer.audio.snc1 import Header
+from streamer.audio.snc1_writer import StreamWriter
 from streamer.errors import BundleError, Draining, InvalidRequest, StreamerError, UnknownBundle
 from streamer.host.callers import ANONYMOUS, Caller
 from streamer.session.messages import (
     Audio,
+    AudioOut,
     Cancel,
     ClientMessage,
     Config,
@@ -19,11 +22,13 @@ from streamer.session.messages import (
     Finalized,
     Limits,
     ModelInfo,
+    Packets,
     Ready,
     Result,
     ServerMessage,
     Warning,
 )
+from streamer.tasks.codec_options import output_of
 
 LIMITS = Limits(
     max_frame_bytes=65536, max_frame_ms=2000, max_ahead_ms=10_000, idle_timeout_ms=30_000, max_session_ms=None
@@ -43,8 +48,16 @@ class FakeModelInfo(ModelInfo):
     is_default: bool = True
 
 
+# Frames of one book of 8 bits: a payload is a byte.
+CODED = Header(16000, 320, 1, 8)
+
+
 class FakeStream:
-    """Answers each frame of audio with a final that holds the number of its bytes."""
+    """Answers each frame of audio with a final that holds the number of its bytes.
+
+    A stream of the task codec is answered with a packet that holds this number modulo 256, or, where audio is asked
+    for, with what it sent.
+    """
 
     def __init__(self, error: BaseException | None, first_message: ServerMessage | None = None) -> None:
         self.got: list[ClientMessage] = []
@@ -57,6 +70,7 @@ class FakeStream:
         self._config: Config | None = None
         self._samples = 0
         self._segments = 0
+        self._writer = StreamWriter(CODED)
         self._ended: BaseException | bool = False
         self._said: deque[ServerMessage] = deque()
         self._news = asyncio.Event()
@@ -129,10 +143,23 @@ class FakeStream:
         self.say(self._first_message or ready)
 
     def _echo(self, data: bytes) -> None:
+        if self._config.task == "codec":
+            self._recode(data)
+            return
         start, self._samples = self._samples, self._samples + len(data) // 2
         text = str(len(data))
         self.say(Result(self._segments, 0, text, len(text), True, True, start, self._samples, 1.0))
         self._segments += 1
+
+    def _recode(self, data: bytes) -> None:
+        if output_of(self._config.codec, self._config.encoding) == "snc1":
+            header = b"" if self._writer.n_packets else self._writer.begin()
+            packet = self._writer.packet(bytes((len(data) % 256,)), 1, is_keyframe=True)
+            self.say(Packets(header + packet, self._samples, 320))
+            self._samples += 320
+        else:
+            self.say(AudioOut(data, self._samples))
+            self._samples += len(data) // 2
 
 
 class FakeRollout:
