@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streamer.audio.snc1 import PACKET_OVERHEAD, Header, Lost, Packet, decode_header, header_size
+from streamer.audio.snc1 import HEADER_BYTES, PACKET_OVERHEAD, Header, Lost, Packet, decode_header, header_size
 from streamer.audio.snc1_scan import End, Item, Verdict, candidate_at, item_at
 from streamer.errors import InvalidRequest
 
@@ -93,9 +93,13 @@ class PacketReader:
 
     def _read_header(self) -> bool:
         size = header_size(bytes(self._buffer[:8]))
-        if size is None or len(self._buffer) < size:
+        if size is None or len(self._buffer) < HEADER_BYTES:
             return False
-        self._begin(decode_header(bytes(self._buffer[:size])))
+        # Read before its tail is there: a damaged length would wait for that in vain.
+        header = decode_header(bytes(self._buffer[:HEADER_BYTES]))
+        if len(self._buffer) < size:
+            return False
+        self._begin(header)
         self._drop(size)
         return True
 
