@@ -40,18 +40,16 @@ def packets(n_packets: int, header: Header = LIVE, seed: int = 0) -> list[Packet
     return [packet(dice, header, seq) for seq in range(n_packets)]
 
 
+def append(writer: StreamWriter | FileWriter, each: Packet) -> bytes | None:
+    """Have `each` written, which gets the writer's next number; return what a `StreamWriter` returns."""
+    return writer.packet(
+        each.payload, each.n_books, is_keyframe=each.is_keyframe, has_fec=each.has_fec, is_silence=each.is_silence
+    )
+
+
 def written(writer: StreamWriter, sent: Iterable[Packet]) -> list[bytes]:
     """Return the bytes of each packet."""
-    return [
-        writer.packet(
-            each.payload,
-            each.n_books,
-            is_keyframe=each.is_keyframe,
-            has_fec=each.has_fec,
-            is_silence=each.is_silence,
-        )
-        for each in sent
-    ]
+    return [append(writer, each) or b"" for each in sent]
 
 
 def stream(sent: list[Packet], header: Header = LIVE) -> bytes:
@@ -70,13 +68,7 @@ def file_of(sent: list[Packet], header: Header, total_samples: int | None = None
     file = io.BytesIO()
     writer = FileWriter(file, header)
     for each in sent:
-        writer.packet(
-            each.payload,
-            each.n_books,
-            is_keyframe=each.is_keyframe,
-            has_fec=each.has_fec,
-            is_silence=each.is_silence,
-        )
+        append(writer, each)
     writer.finish(most_samples(len(sent), header) if total_samples is None else total_samples)
     return file.getvalue()
 
