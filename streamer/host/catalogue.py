@@ -7,8 +7,23 @@ from dataclasses import dataclass
 
 from streamer.bundle.loader import Bundle
 from streamer.errors import InvalidRequest, UnknownBundle
+from streamer.session.messages import Config
 from streamer.session.messages import ModelInfo as ModelInfo
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import TaskMaker, task_maker
+
+
+def task_options(config: Config) -> TaskOptions:
+    """Return what `config` asks of the host loop of its stream."""
+    return TaskOptions(
+        endpointing=config.endpointing,
+        decoding=config.decoding,
+        vad=config.vad,
+        language=config.language,
+        codec=config.codec,
+        encoding=config.encoding,
+        is_live=config.mode == "live",
+    )
 
 
 @dataclass(frozen=True, slots=True)

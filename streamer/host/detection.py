@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from streamer.session.detector import SpeechDetector
-from streamer.session.messages import Config, Decoding, Endpointing
+from streamer.session.messages import Config
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.vad import DetectSpeech
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def detection_task(model: Model, config: Config) -> DetectSpeech:
     """Return a fresh host loop of `model`, whose gate is the session's affair."""
-    task = model.make_task(Endpointing(), Decoding(), replace(config.vad, gate=False))
+    task = model.make_task(TaskOptions(vad=replace(config.vad, gate=False)))
     assert isinstance(task, DetectSpeech)
     return task
 

@@ -24,7 +24,7 @@ from streamer.errors import (
     wire_code,
 )
 from streamer.host.callers import ANONYMOUS, Caller
-from streamer.host.catalogue import Catalogue, ModelInfo
+from streamer.host.catalogue import Catalogue, ModelInfo, task_options
 from streamer.host.detection import speech_detector
 from streamer.host.metrics import HostMetrics, StreamMeasures
 from streamer.host.outbox import Outbox
@@ -208,7 +208,7 @@ class Host:
             raise InvalidRequest(
                 f"model {manifest.name} speaks {', '.join(manifest.languages)}, got language {config.language!r}"
             )
-        task = model.make_task(config.endpointing, config.decoding, config.vad, config.language)
+        task = model.make_task(task_options(config))
         has_detector = config.vad.wanted and config.task != "vad"
         detection = self._catalogue.detection() if has_detector else None
         keeper = self._desk.keeper(stream.session, caller, model, detection, ticket) if config.resumable else None

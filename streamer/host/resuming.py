@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,6 +11,7 @@ from prometheus_client import Counter
 
 from streamer.config import Settings
 from streamer.errors import InvalidRequest
+from streamer.host.catalogue import task_options
 from streamer.host.detection import detection_task, speech_detector
 from streamer.host.kept import Kept, Rows
 from streamer.host.snapshots import SavedStream, SnapshotStore
@@ -172,7 +174,7 @@ class Keeper:
             ticket.point,
             config.resume.next_segment,
             age_s,
-            self._make_task(config.endpointing, Decoding(), config.vad, config.language),
+            self._make_task(replace(task_options(config), decoding=Decoding())),
             self._rebuilding(config),
         )
 
@@ -197,7 +199,7 @@ class Keeper:
             restored = Session.restored(
                 dict(saved.session),
                 self._settings,
-                self._make_task(config.endpointing, config.decoding, config.vad, config.language),
+                self._make_task(task_options(config)),
                 now,
                 self._fresh_detector(config),
             )

@@ -13,9 +13,8 @@ from streamer.errors import InvalidRequest
 from streamer.tasks.base import Task
 from streamer.tasks.beam_program import BeamProgram
 from streamer.tasks.decoding import Decoding
-from streamer.tasks.detection import NO_VAD, Vad
-from streamer.tasks.endpoint import Endpointing
 from streamer.tasks.joint import Joint, read_language_model
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.recogniser import Recogniser
 from streamer.tasks.search import BeamOptions, BeamSearch, GreedySearch
 from streamer.tasks.tokens import Vocabulary
@@ -32,11 +31,8 @@ KINDS = ("transcribe", "vad")
 class TaskMaker(Protocol):
     """Makes the host loop of one new stream."""
 
-    def __call__(self, endpointing: Endpointing, decoding: Decoding, vad: Vad = NO_VAD, language: str = "") -> Task:
-        """Raise `InvalidRequest` for what the model cannot do, as a search that it does not have.
-
-        `language` is the code of what will be spoken, for models that are told; "" leaves it to them.
-        """
+    def __call__(self, options: TaskOptions) -> Task:
+        """Raise `InvalidRequest` for what the model cannot do, as a search that it does not have."""
 
 
 def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
@@ -72,31 +68,17 @@ def program_of(manifest: Manifest, folder: Path) -> Program | None:
     return BeamProgram(joint, recogniser.audio.input, blank, forbidden, model, starts)
 
 
-def _detect(
-    model: str,
-    detection: Detection,
-    endpointing: Endpointing,
-    decoding: Decoding,
-    vad: Vad = NO_VAD,
-    language: str = "",
-) -> Task:
-    if decoding != Decoding():
+def _detect(model: str, detection: Detection, options: TaskOptions) -> Task:
+    if options.decoding != Decoding():
         raise InvalidRequest(f"model {model} detects speech and has no search, got options of decoding")
-    if vad.gate:
+    if options.vad.gate:
         raise InvalidRequest(f"model {model} detects speech itself, got vad.gate")
-    return DetectSpeech(detection, vad)
+    return DetectSpeech(detection, options.vad)
 
 
-def _transcribe(
-    model: str,
-    recogniser: Recogniser,
-    joint: Joint | None,
-    endpointing: Endpointing,
-    decoding: Decoding,
-    vad: Vad = NO_VAD,
-    language: str = "",
-) -> Task:
-    if vad.gate and recogniser.audio.hop_samples % recogniser.timing.frame_samples:
+def _transcribe(model: str, recogniser: Recogniser, joint: Joint | None, options: TaskOptions) -> Task:
+    endpointing, decoding = options.endpointing, options.decoding
+    if options.vad.gate and recogniser.audio.hop_samples % recogniser.timing.frame_samples:
         raise InvalidRequest(f"model {model} cannot be gated by vad.gate: its steps are not of whole frames")
     if not decoding.is_beam:
         return Transcribe(recogniser, endpointing, GreedySearch(recogniser))
@@ -109,20 +91,14 @@ def _transcribe(
     return Transcribe(recogniser, endpointing, search, decoding.n_best)
 
 
-def _transcribe_windows(
-    model: str,
-    whisper: WhisperModel,
-    endpointing: Endpointing,
-    decoding: Decoding,
-    vad: Vad = NO_VAD,
-    language: str = "",
-) -> Task:
+def _transcribe_windows(model: str, whisper: WhisperModel, options: TaskOptions) -> Task:
+    decoding = options.decoding
     if decoding.hotwords:
         raise InvalidRequest(f"model {model} cannot be told of words, got decoding hotwords")
     if decoding.lm_scale:
         raise InvalidRequest(f"model {model} has no language model, got decoding lm_scale {decoding.lm_scale:g}")
-    search = WhisperSearch(whisper, decoding.beam if decoding.is_beam else 0, whisper.language(model, language))
-    return Transcribe(whisper, endpointing, search, decoding.n_best)
+    search = WhisperSearch(whisper, decoding.beam if decoding.is_beam else 0, whisper.language(model, options.language))
+    return Transcribe(whisper, options.endpointing, search, decoding.n_best)
 
 
 def _is_text(vocabulary: Vocabulary, token: int) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from streamer.errors import InvalidRequest
 from streamer.host import catalogue
 from streamer.tasks.base import Task
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import TaskMaker
 from tests.gateway.serving import with_loop
 from tests.host.test_resuming import CONFIG, Client, hosting, noise
@@ -29,12 +30,11 @@ class Told:
         def patched(*arguments: Any) -> TaskMaker:
             make = maker_of(*arguments)
 
-            def noting(*parts: Any, language: str = "", **options: Any) -> Task:
-                *parts, language = parts if len(parts) == 4 else (*parts, language)
-                if language not in ("", "de", "en"):
-                    raise InvalidRequest(f"expected de or en, got {language!r}")
-                self.languages.append(language)
-                return make(*parts, language, **options)
+            def noting(options: TaskOptions) -> Task:
+                if options.language not in ("", "de", "en"):
+                    raise InvalidRequest(f"expected de or en, got {options.language!r}")
+                self.languages.append(options.language)
+                return make(options)
 
             return noting
 

@@ -13,8 +13,8 @@ import pytest
 from streamer.bundle.manifest import read_manifest
 from streamer.errors import BundleError, InvalidRequest
 from streamer.tasks.decoding import Decoding
-from streamer.tasks.endpoint import Endpointing
 from streamer.tasks.joint import Joint
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import program_of, task_maker
 from tests.toys import write_vowels
 from tests.toys.bundle import edit_manifest
@@ -93,9 +93,9 @@ def test_a_bundle_without_a_joiner_has_no_program(tmp_path: Path) -> None:
     manifest = read_manifest(toy)
     assert program_of(manifest, toy) is None
     make = task_maker(manifest, toy)
-    assert make(Endpointing(), Decoding()).step(np.zeros(320, np.float32)).target == "step"
+    assert make(TaskOptions()).step(np.zeros(320, np.float32)).target == "step"
     with pytest.raises(InvalidRequest, match=r"^model vowels has no beam search, got decoding n_best$"):
-        make(Endpointing(), Decoding(n_best=2))
+        make(TaskOptions(decoding=Decoding(n_best=2)))
 
 
 def test_the_bonus_follows_the_language_model(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from streamer.errors import BundleError, InvalidRequest, ModelFault
 from streamer.tasks.decoding import Decoding
-from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.recogniser import Recogniser
 from streamer.tasks.registry import task_maker
 from streamer.tasks.transcribe import Transcribe
@@ -148,7 +148,7 @@ def test_refuses_bad_outputs(tmp_path: Path, made: dict[str, np.ndarray], messag
 def test_registry(tmp_path: Path) -> None:
     """The kind of the bundle chooses the host loop; other kinds are not served."""
     toy.write_tokens(tmp_path)
-    assert isinstance(task_maker(toy.parsed(toy.manifest()), tmp_path)(Endpointing(), Decoding()), Transcribe)
+    assert isinstance(task_maker(toy.parsed(toy.manifest()), tmp_path)(TaskOptions()), Transcribe)
     with pytest.raises(InvalidRequest, match=r"^expected a model for transcribe or vad, toy is for codec$"):
         task_maker(toy.parsed(toy.manifest(kind="codec")), tmp_path)
 
@@ -158,9 +158,9 @@ def test_a_beam_needs_a_model_for_it(tmp_path: Path) -> None:
     toy.write_tokens(tmp_path)
     make = task_maker(toy.parsed(toy.manifest()), tmp_path)
     with pytest.raises(InvalidRequest, match=r"^model toy has no beam search, got decoding method beam$"):
-        make(Endpointing(), Decoding("beam"))
+        make(TaskOptions(decoding=Decoding("beam")))
     with pytest.raises(InvalidRequest, match=r"^model toy has no beam search, got decoding n_best$"):
-        make(Endpointing(), Decoding(n_best=2))
+        make(TaskOptions(decoding=Decoding(n_best=2)))
 
 
 def test_streams_do_not_read_the_disk(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_streams_do_not_read_the_disk(tmp_path: Path) -> None:
     toy.write_tokens(tmp_path)
     make = task_maker(toy.parsed(toy.manifest()), tmp_path)
     (tmp_path / "tokens.txt").unlink()
-    task = make(Endpointing(), Decoding())
+    task = make(TaskOptions())
     ids = np.array([toy.IDS["\u2581a"], 0, 0, 0, 0])
     task.complete({"ids": ids, "logp": np.zeros(5, np.float32)})
     assert [transcript.text for transcript in task.finish_segment()] == ["a"]

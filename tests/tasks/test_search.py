@@ -14,6 +14,7 @@ from streamer.engine.runner import Runner
 from streamer.tasks.base import Task, Transcript
 from streamer.tasks.decoding import Decoding, Hotword
 from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import program_of, task_maker
 from streamer.work import Lease, Row
 from tests.engine.support import make_dirty, runner_of
@@ -67,7 +68,7 @@ def speech(seed: int, chunks: int = 60) -> np.ndarray:
 
 
 def alone(toy: Bundle, options: Decoding, chunks: np.ndarray, slot: int = 5) -> list[Transcript]:
-    tasks = {slot: toy.make_task(RULES, options)}
+    tasks = {slot: toy.make_task(TaskOptions(RULES, options))}
     said = [transcript for chunk in chunks for transcript in toy.step(tasks, {slot: chunk})[slot]]
     return [*said, *tasks[slot].finish_segment()]
 
@@ -77,7 +78,7 @@ def test_company_changes_nothing(toy: Bundle) -> None:
     rng = np.random.default_rng(0)
     inputs = [speech(seed) for seed in range(len(OPTIONS))]
     expected = [alone(toy, options, chunks) for options, chunks in zip(OPTIONS, inputs, strict=True)]
-    tasks = {slot: toy.make_task(RULES, options) for slot, options in enumerate(OPTIONS)}
+    tasks = {slot: toy.make_task(TaskOptions(RULES, options)) for slot, options in enumerate(OPTIONS)}
     said: dict[int, list[Transcript]] = {slot: [] for slot in tasks}
     places = dict.fromkeys(tasks, 0)
     while any(place < len(inputs[slot]) for slot, place in places.items()):
@@ -95,11 +96,11 @@ def test_company_changes_nothing(toy: Bundle) -> None:
 def test_a_search_survives_json(toy: Bundle) -> None:
     """A task that is written down and restored after every chunk says what one that is not says."""
     chunks, options = speech(7), OPTIONS[3]
-    tasks, said = {2: toy.make_task(RULES, options)}, []
+    tasks, said = {2: toy.make_task(TaskOptions(RULES, options))}, []
     for chunk in chunks:
         said += toy.step(tasks, {2: chunk})[2]
         plain = json.loads(json.dumps(tasks[2].state(), allow_nan=False))
-        tasks = {2: toy.make_task(RULES, options)}
+        tasks = {2: toy.make_task(TaskOptions(RULES, options))}
         tasks[2].restore(plain)
     assert [*said, *tasks[2].finish_segment()] == alone(toy, options, chunks)
 
@@ -123,7 +124,7 @@ def test_what_is_stable_or_final_stays(toy: Bundle, seed: int) -> None:
 
 def test_a_fault_of_one_row_is_that_row_s_alone(toy: Bundle) -> None:
     """A stream whose encoder returns no finite number faults; its neighbour in the batch does not notice."""
-    tasks = {slot: toy.make_task(RULES, OPTIONS[0]) for slot in (0, 1)}
+    tasks = {slot: toy.make_task(TaskOptions(RULES, OPTIONS[0])) for slot in (0, 1)}
     good, bad = speech(3)[0], np.full(CHUNK, np.nan, np.float32)
     rows = [
         Row((Lease(toy.bundle.key, "stream", slot, 1),), tasks[slot].step(chunk).inputs, tasks[slot].step(chunk).start)

@@ -16,7 +16,7 @@ from streamer.errors import BundleError, InvalidRequest, ModelFault
 from streamer.tasks.base import Activity
 from streamer.tasks.decoding import Decoding
 from streamer.tasks.detection import Vad, check_vad
-from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import program_of, task_maker
 from streamer.tasks.vad import Detection, DetectSpeech
 from tests.toys import edit_manifest, write_listener
@@ -165,9 +165,9 @@ def test_the_registry_makes_detectors(tmp_path: Path) -> None:
     manifest = read_manifest(folder)
     make = task_maker(manifest, folder)
     assert program_of(manifest, folder) is None
-    assert isinstance(make(Endpointing(), Decoding(), Vad()), DetectSpeech)
+    assert isinstance(make(TaskOptions()), DetectSpeech)
     with pytest.raises(InvalidRequest, match=r"^model listener detects speech and has no search, got options of dec"):
-        make(Endpointing(), Decoding("beam"))
+        make(TaskOptions(decoding=Decoding("beam")))
 
 
 @pytest.mark.parametrize(

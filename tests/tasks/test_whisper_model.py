@@ -9,7 +9,7 @@ import pytest
 
 from streamer.errors import BundleError, InvalidRequest
 from streamer.tasks.decoding import Decoding, Hotword
-from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import program_of, task_maker
 from streamer.tasks.whisper import WhisperModel
 from streamer.tasks.whisper_rules import Mode
@@ -169,7 +169,7 @@ def test_what_the_model_cannot_do_is_refused(tmp_path: Path, options: dict[str, 
     bundle = toy.bundle(tmp_path)
     make = task_maker(bundle.manifest, tmp_path)
     with pytest.raises(InvalidRequest) as error:
-        make(Endpointing(), **{"decoding": Decoding(), **options})
+        make(TaskOptions(**options))
     assert str(error.value) == message
 
 

@@ -12,6 +12,7 @@ from streamer.engine.programs import run_program
 from streamer.tasks.base import Task, Transcript
 from streamer.tasks.decoding import Decoding
 from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import program_of, task_maker
 from streamer.work import Array, Lease, Result, Row
 from tests.tasks import whisper_toy as toy
@@ -48,7 +49,7 @@ class Served:
         return {slot: list(tasks[slot].complete(result.outputs, is_padded)) for slot, result in results.items()}
 
     def task(self, rules: Endpointing = RULES, decoding: Decoding = GREEDY, **options: Any) -> Task:
-        return self.make_task(rules, decoding, **options)
+        return self.make_task(TaskOptions(rules, decoding, **options))
 
     def transcribe(self, audio: Array, task: Task | None = None, slot: int = 3) -> list[Transcript]:
         """All that a stream of its own says, to its end."""

@@ -14,8 +14,7 @@ from streamer.bundle.sherpa.source import find_files, read_model
 from streamer.engine.check import check_bundle
 from streamer.engine.runner import Runner
 from streamer.tasks.base import Task, Transcript
-from streamer.tasks.decoding import Decoding
-from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import task_maker
 from streamer.work import Lease, Row
 from tests.bundle.sherpa import nemo_toys, paraformer_toys, served, t_one_toys, wenet_toys
@@ -66,7 +65,7 @@ def test_streams_do_not_hear_each_other(imported: tuple[str, Path, Bundle]) -> N
 
 def transcribe(bundle: Bundle, signal: np.ndarray) -> tuple[Transcript, Transcript]:
     """The last interim, and the final, of a signal whose whole chunks are one segment."""
-    task: Task = task_maker(bundle.manifest, bundle.folder)(Endpointing(), Decoding())
+    task: Task = task_maker(bundle.manifest, bundle.folder)(TaskOptions())
     runner: Runner = runner_of(bundle)
     make_dirty(runner)
     interims: list[Transcript] = []
