@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from streamer.errors import BundleError
 from streamer.tasks.range_coder import TOTAL
 from streamer.work import Array
 
 
-def frequencies(logits: Array, table: Array) -> Array:
+def weights_of(arrays: Mapping[str, Array]) -> Array:
+    """Return the weights of logits, `network` of an opened `tables.npz`: u16 `[128]`.
+
+    Entry d is 2^(-d/8), scaled, for a logit that is d below the largest. Raises `BundleError` where it is none.
+    """
+    weights = arrays.get("network")
+    if weights is None or weights.shape != (128,) or weights.dtype != np.uint16 or not weights[0]:
+        raise BundleError("expected the weights of an entropy network, network u16 (128,), in the tables of codes")
+    return weights
+
+
+def frequencies(logits: Array, weights: Array) -> Array:
     """Return int64 frequencies `[..., K]`, each at least 1, that sum to 2^16.
 
-    `logits` int `[..., K]` are in units of 1/8 bit; `table` int `[128]` holds 2^(-d/8), scaled, for a logit d below the
-    largest, and is not 0 at d = 0. What the division leaves over goes to the (first) largest logit.
+    `logits` int `[..., K]` are in units of 1/8 bit, `weights` those of `weights_of`. What the division leaves over goes
+    to the (first) largest logit.
     """
     logits = np.asarray(logits, np.int64)
     best = logits.argmax(-1, keepdims=True)
-    below = np.minimum(np.take_along_axis(logits, best, -1) - logits, len(table) - 1)
-    weights = np.asarray(table, np.int64)[below]
-    found: Array = 1 + weights * (TOTAL - logits.shape[-1]) // weights.sum(-1, keepdims=True)
+    below = np.minimum(np.take_along_axis(logits, best, -1) - logits, len(weights) - 1)
+    shares = np.asarray(weights, np.int64)[below]
+    found: Array = 1 + shares * (TOTAL - logits.shape[-1]) // shares.sum(-1, keepdims=True)
     rest = TOTAL - found.sum(-1, keepdims=True)
     np.put_along_axis(found, best, np.take_along_axis(found, best, -1) + rest, -1)
     return found
