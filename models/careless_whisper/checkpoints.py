@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.careless_whisper.config import Chunking, Dims
 from models.careless_whisper.model import Whisper
-from models.common.safe_files import CheckpointError, listed, tensor_problems
+from models.common.safe_files import CheckpointError, listed, parameter_problems
 
 OPENAI, HUGGING_FACE, WHISPER_RT = "OpenAI", "Hugging Face", "WhisperRT"
 MOST_LAYERS = 256
@@ -133,14 +133,10 @@ def fit(
 
     `tied`: names of a file that may be there, and ours which they must equal.
     """
-    expected = {key: value.shape for key, value in template(dims, rank).state_dict().items()}
-    theirs = {key: naming(key) for key in expected}
-    known = {*theirs.values(), *(tied or {})}
-    problems = [f"missing: {name}" for name in theirs.values() if name not in found]
-    problems += [f"not known: {name!s:.120}" for name in found if name not in known]
-    for key, name in theirs.items():
-        if name in found:
-            problems += tensor_problems(name, found[name], expected[key], _LARGEST_WEIGHT)
+    shapes = {key: value.shape for key, value in template(dims, rank).state_dict().items()}
+    theirs = {key: naming(key) for key in shapes}
+    expected = {theirs[key]: shape for key, shape in shapes.items()}
+    problems = parameter_problems(found, expected, _LARGEST_WEIGHT, known=tied or ())
     if not problems:
         problems += [
             f"{name}: expected the values of {theirs[key]}"

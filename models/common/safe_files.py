@@ -3,7 +3,7 @@
 import pickle
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,18 @@ def tensor_problems(name: str, value: Any, shape: torch.Size, largest: float) ->
         yield f"{name}: expected {list(shape)}, got {list(value.shape)}"
     elif not value.abs().max() <= largest:
         yield f"{name}: expected finite values up to {largest:g}, got {value.abs().max():g}"
+
+
+def parameter_problems(
+    found: Mapping[str, Any], expected: Mapping[str, torch.Size], largest: float, known: Collection[str] = ()
+) -> list[str]:
+    """What is missing, what is neither expected nor `known`, and what is wrong with the others."""
+    problems = [f"missing: {name}" for name in expected if name not in found]
+    problems += [f"not known: {name!s:.120}" for name in found if name not in expected and name not in known]
+    for name, shape in expected.items():
+        if name in found:
+            problems += tensor_problems(name, found[name], shape, largest)
+    return problems
 
 
 def listed(fact: str, problems: list[str]) -> str:
