@@ -56,10 +56,12 @@ def score(reference: np.ndarray, decoded: np.ndarray, late: int, metrics: Sequen
 def lag(pairs: Sequence[Pair], reach: int = REACH) -> int:
     """By how many samples the decoded signals are late, one number for all pairs: the delay of their codec.
 
-    It is where the sum of the normalised cross-correlations peaks, from -reach to +reach. Codecs that keep no phases
-    correlate weakly; the sum over clips finds their delay where a single clip would be off by a pitch period.
+    Codecs that keep no phases correlate with the original at any pitch period, so the envelopes are correlated first,
+    from -reach to +reach, then the signals within a millisecond of where that peaks. Correlations are normalised and
+    summed over the pairs.
     """
-    return int(np.argmax(sum(_correlation(*pair, reach) for pair in pairs))) - reach
+    coarse = _peak([(_envelope(reference), _envelope(decoded)) for reference, decoded in pairs], 0, reach)
+    return _peak(pairs, coarse, SAMPLE_RATE // 1000)
 
 
 def aligned(reference: np.ndarray, decoded: np.ndarray, late: int) -> Pair:
@@ -122,12 +124,23 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {
 """By name: (original, decoded), aligned, to figures."""
 
 
-def _correlation(reference: np.ndarray, decoded: np.ndarray, reach: int) -> np.ndarray:
-    size = 1 << (max(len(reference), len(decoded)) + reach).bit_length()
+def _peak(pairs: Sequence[Pair], centre: int, reach: int) -> int:
+    """Where the summed cross-correlation is highest, from centre - reach to centre + reach."""
+    lags = np.arange(centre - reach, centre + reach + 1)
+    return int(lags[np.argmax(sum(_correlation(*pair, lags) for pair in pairs))])
+
+
+def _correlation(reference: np.ndarray, decoded: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    size = 1 << (max(len(reference), len(decoded)) + int(np.abs(lags).max())).bit_length()
     product = np.conj(np.fft.rfft(reference, size)) * np.fft.rfft(decoded, size)
-    found = np.fft.irfft(product, size)
     norm = np.linalg.norm(reference) * np.linalg.norm(decoded)
-    return np.concatenate([found[-reach:], found[: reach + 1]]) / max(norm, 1e-9)
+    return np.fft.irfft(product, size)[lags] / max(norm, 1e-9)
+
+
+def _envelope(samples: np.ndarray) -> np.ndarray:
+    """Smoothed size of the differences between samples, f32[n]; the root keeps loud vowels from deciding alone."""
+    smooth = np.convolve(np.abs(np.diff(samples, prepend=0)), np.hanning(32), "same") ** 0.5
+    return smooth - smooth.mean()
 
 
 @cache
