@@ -16,6 +16,7 @@ from streamer.session.hearing import Hearing
 from streamer.session.limits import SessionSettings
 from streamer.session.messages import Audio, Config
 from tests.audio.compressed import container, flac, opus, opus_pages, page, silent_flac, speech
+from tests.audio.mutations import mutated
 
 SETTINGS = SessionSettings()
 FLAC = Config("flac", 8000, 1, mode="file")
@@ -29,23 +30,6 @@ FLACS = [flac(speech(9000, 8000), 8000), flac(speech(9000, 8000), 8000, "PCM_24"
 OPUSES = [opus(speech(9000, 48000)), opus(speech(3000), 16000)]
 # A process that does nothing but decode files of seconds: twice of what it takes for a hundred of them.
 MOST_MEGABYTES = 400
-
-
-def mutated(dice: random.Random, data: bytes) -> bytes:
-    """Change, insert, delete and cut off bytes, most of them where headers are."""
-    changed = bytearray(data)
-    for _ in range(dice.randint(0, 6)):
-        place = dice.randrange(min(len(changed), dice.choice((60, 1200, len(changed)))))
-        kind = dice.randrange(4)
-        if kind == 0:
-            changed[place] = dice.randrange(256)
-        elif kind == 1:
-            changed[place : place + 4] = dice.choice((b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"))
-        elif kind == 2:
-            del changed[place : place + dice.randrange(20)]
-        else:
-            changed[place:place] = bytes(dice.randrange(20))
-    return bytes(changed[: dice.randrange(1, len(changed))] if dice.random() < 0.1 else changed)
 
 
 def odd_packets(dice: random.Random) -> bytes:

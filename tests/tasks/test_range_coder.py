@@ -142,6 +142,16 @@ def symbols_of(data: bytes, n_symbols: int, tables: list[Bounds]) -> list[int]:
     return [decoder.symbol(tables[place % len(tables)]) for place in range(n_symbols)]
 
 
+@pytest.mark.parametrize("n_symbols", [3, 15, 48])
+def test_a_packet_ends_within_a_byte_of_its_information(n_symbols: int) -> None:
+    """Its last byte included, two to three bits on average."""
+    tables = [skewed(1024, seed) for seed in range(3)]
+    packets = [drawn(n_symbols, tables, seed) for seed in range(500)]
+    over = [8 * len(write(symbols, tables)) - information(symbols, tables) for symbols in packets]
+    assert 2 < np.mean(over) < 3
+    assert max(over) < 8 + n_symbols / 1000
+
+
 def test_codes_of_equal_frequency_take_what_packing_takes() -> None:
     """Entropy coding costs nothing where there is nothing to gain."""
     for n_codes in range(1, 100):
