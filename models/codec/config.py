@@ -33,17 +33,19 @@ class Config:
 
     `ratio` rows of the transform make a frame. The first book is a finite scalar quantiser with `levels` when it has
     any; the others are vector quantisers of `2 ** bits` words, searched in `code_width` dimensions (0: those of the
-    latent) by cosine or Euclidean distance. A codec that is not `causal` is only good for a teacher.
+    latent) by cosine or Euclidean distance. With `path_norm` there is a LayerNorm where the rate changes and at the end;
+    without, samples have a linear way through. A codec that is not `causal` is only good for a teacher.
     """
 
     hop: int = 160
     ratio: int = 2
     transform: str = "mdct"
-    encoder: Side = Side(width=192, inner=576, blocks=4, low_blocks=2, enter=3, resample=2)
-    decoder: Side = Side(width=256, inner=768, blocks=5, low_blocks=2, enter=3)
+    encoder: Side = Side(width=160, inner=480, blocks=3, low_blocks=2, enter=3, resample=2)
+    decoder: Side = Side(width=256, inner=512, blocks=4, low_blocks=3, enter=3)
     kernel: int = 7
     activation: str = "silu"
     response_norm: bool = False
+    path_norm: bool = False
     causal: bool = True
     latent: int = 64
     books: int = 12
@@ -85,6 +87,6 @@ def stream_codec(causal: bool = True, width: int = 160) -> Config:
     encoder = Side(width, 2 * width, blocks=8, enter=7, leave=7, resample=2)
     decoder = Side(width, 2 * width, blocks=8, enter=7, leave=7, resample=2)
     return Config(
-        hop=40, ratio=8, encoder=encoder, decoder=decoder, activation="gelu", response_norm=True, causal=causal,
+        hop=40, ratio=8, encoder=encoder, decoder=decoder, activation="gelu", response_norm=True, path_norm=True, causal=causal,
         latent=32, books=3, code_width=8, cosine=True,
     )  # fmt: skip

@@ -26,6 +26,10 @@ def _blocks(config: Config, side: Side, count: int) -> nn.ModuleList:
     return nn.ModuleList(Block(*arguments) for _ in range(count))
 
 
+def _path_norm(config: Config, side: Side) -> nn.Module:
+    return nn.LayerNorm(side.width) if config.path_norm else nn.Identity()
+
+
 class Encoder(nn.Module):
     """Samples to latents: transform, ConvNeXt blocks at its rate, a learned step down, blocks at the codec's rate."""
 
@@ -35,10 +39,10 @@ class Encoder(nn.Module):
         self.transform = Transform(config.hop, config.transform)
         self.enter = FrameConv(config.coefficients, side.width, side.enter, config.causal)
         self.blocks = _blocks(config, side, side.blocks)
-        self.norm = nn.LayerNorm(side.width)
+        self.norm = _path_norm(config, side)
         self.down = FrameConv(config.ratio * side.width, side.width, side.resample, config.causal)
         self.low_blocks = _blocks(config, side, side.low_blocks)
-        self.low_norm = nn.LayerNorm(side.width)
+        self.low_norm = _path_norm(config, side)
         self.leave = FrameConv(side.width, config.latent, side.leave, config.causal)
         self.caches = Caches([self.enter, *self.blocks, self.down, *self.low_blocks, self.leave], [config.hop])
 
@@ -111,7 +115,7 @@ class Decoder(nn.Module):
         self.low_blocks = _blocks(config, side, side.low_blocks)
         self.up = FrameConv(side.width, config.ratio * side.width, side.resample, config.causal)
         self.blocks = _blocks(config, side, side.blocks)
-        self.norm = nn.LayerNorm(side.width)
+        self.norm = _path_norm(config, side)
         self.leave = FrameConv(side.width, config.coefficients, side.leave, config.causal)
         self.transform = Transform(config.hop, config.transform)
         layers = [self.enter, *self.low_blocks, self.up, *self.blocks, self.leave]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.common import packs
 from models.codec.config import RATE
+from models.common import packs
 
 # Seconds drawn from a pack are in proportion to its length times this: the less a pack was coded before, the more.
 WEIGHTS = {

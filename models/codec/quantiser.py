@@ -33,9 +33,8 @@ class ScalarBook(nn.Module):
         reach = (level - 1) / 2 * (1 - 1e-3)
         offset = torch.where(level % 2 == 0, 0.5, 0.0)
         radix = torch.tensor([1, *levels[:-1]]).cumprod(0)
-        for name, value in {
-            "reach": reach, "offset": offset, "shift": torch.atanh(offset / reach), "centre": level // 2, "radix": radix,
-        }.items():  # fmt: skip
+        constants = {"reach": reach, "offset": offset, "centre": level // 2, "radix": radix}
+        for name, value in {**constants, "shift": torch.atanh(offset / reach)}.items():
             self.register_buffer(name, value, persistent=False)
         self.levels = tuple(levels)
 
@@ -195,7 +194,8 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def begin(self, latents: Tensor) -> None:
         """Place the words of all books, one after the other, by latents f32[N, D]."""
-        residual = latents.float()
-        for book in self.books:
-            book.begin(residual)
-            residual = residual - book(residual)[0]
+        with torch.autocast(latents.device.type, enabled=False):
+            residual = latents.float()
+            for book in self.books:
+                book.begin(residual)
+                residual = residual - book(residual)[0]

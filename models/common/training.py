@@ -3,9 +3,11 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,7 @@ class Settings:
     out: Path
     device: str = "cpu"
     weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 5.0
     ema_every: int = 10
     ema_decay: float = 0.99
@@ -101,23 +104,40 @@ class Alarm:
         return over
 
 
+class Companion(Protocol):
+    """What is trained beside the model and saved with it, as an adversary with its own optimiser."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> object:
+        """Go on from there."""
+
+
 class Trainer:
     """Runs `loss(batch)` to the end of a wall-clock budget, across restarts.
 
     `loss` maps a batch to (loss to minimise, parts to log, audio seconds in the batch); `evaluate` maps the averaged
-    weights by name to a report. `config` is stored, and must match to resume. `clock` tells seconds.
+    weights by name to a report. `config` is stored, and must match to resume. `companions` are saved and restored by
+    name. `clock` tells seconds.
     """
 
     def __init__(
-        self, model: nn.Module, settings: Settings, config: dict, clock: Callable[[], float] = time.monotonic
+        self,
+        model: nn.Module,
+        settings: Settings,
+        config: dict,
+        clock: Callable[[], float] = time.monotonic,
+        companions: Mapping[str, Companion] = MappingProxyType({}),
     ) -> None:
         self.model = model.to(settings.device)
         self.settings = settings
         self.config = config
         self._clock = clock
+        self._companions = dict(companions)
         self.progress = Progress()
         self.optimiser = torch.optim.AdamW(
-            _decay_groups(model, settings.weight_decay), lr=0.0, betas=(0.9, 0.98), fused=True
+            _decay_groups(model, settings.weight_decay), lr=0.0, betas=settings.betas, fused=True
         )
         self.average = Average(model, settings.ema_decay)
         if self.path.exists():
@@ -169,6 +189,7 @@ class Trainer:
                 "average": self.average.tensors,
                 "optimiser": self.optimiser.state_dict(),
                 "progress": vars(self.progress),
+                "companions": {name: companion.state_dict() for name, companion in self._companions.items()},
             },
             partial,
         )
@@ -182,6 +203,8 @@ class Trainer:
         self.average.tensors = saved["average"]
         self.optimiser.load_state_dict(saved["optimiser"])
         self.progress = Progress(**saved["progress"])
+        for name, companion in self._companions.items():
+            companion.load_state_dict(saved["companions"][name])
 
     def _update(self, batch: object, loss: Callable) -> tuple[dict[str, float], float]:
         settings, progress = self.settings, self.progress

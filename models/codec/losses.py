@@ -1,0 +1,73 @@
+"""How far decoded speech is from the original: spectra at several resolutions, mel bands, waveform."""
+
+import math
+import random
+
+import torch
+from torch import Tensor, nn
+
+from models.codec.config import RATE
+
+# Lengths of the STFT and mel bands at each.
+RESOLUTIONS = {256: 32, 512: 48, 1024: 64, 2048: 80}
+_FLOOR, _MEL_FLOOR = 1e-9, 1e-4
+_EMPHASIS = 0.9
+
+
+class SpectralLoss(nn.Module):
+    """L1 of the square roots of STFT magnitudes and of log10 mel magnitudes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for length, bands in RESOLUTIONS.items():
+            window = torch.hann_window(length)
+            self.register_buffer(f"window{length}", window / window.square().sum().sqrt(), persistent=False)
+            self.register_buffer(f"mel{length}", _mel_bands(length, bands), persistent=False)
+
+    def forward(self, decoded: Tensor, original: Tensor, lengths: tuple[int, ...]) -> dict[str, Tensor]:
+        """Sums over the resolutions `lengths` of f32[B, n] against f32[B, n]: parts `root` and `mel`."""
+        root = mel = torch.zeros((), device=decoded.device)
+        for length in lengths:
+            one, other = self._spectrum(decoded, length), self._spectrum(original, length)
+            root = root + (one.sqrt() - other.sqrt()).abs().mean()
+            bands = getattr(self, f"mel{length}")
+            mel = mel + (_log_mel(one, bands) - _log_mel(other, bands)).abs().mean()
+        return {"root": root, "mel": mel}
+
+    def _spectrum(self, samples: Tensor, length: int) -> Tensor:
+        """Magnitudes f32[B, T, length / 2 + 1]."""
+        window = getattr(self, f"window{length}")
+        values = torch.stft(samples, length, length // 4, window=window, return_complex=True).transpose(1, 2)
+        return (torch.view_as_real(values).square().sum(-1) + _FLOOR).sqrt()
+
+
+def draw_resolutions(rng: random.Random, count: int = 2) -> tuple[int, ...]:
+    """Some resolutions for one update: all would cost most of its time."""
+    return tuple(rng.sample(list(RESOLUTIONS), count))
+
+
+def wave_loss(decoded: Tensor, original: Tensor) -> Tensor:
+    """L1 of pre-emphasised f32[B, n]."""
+    difference = decoded - original
+    return (difference[:, 1:] - _EMPHASIS * difference[:, :-1]).abs().mean()
+
+
+def row_loss(rows: Tensor, original: Tensor) -> Tensor:
+    """L2 of compressed rows of the transform f32[B, T, coefficients]."""
+    return (rows - original).square().mean()
+
+
+def _log_mel(spectrum: Tensor, bands: Tensor) -> Tensor:
+    return (spectrum @ bands + _MEL_FLOOR).log10()
+
+
+def _mel_bands(length: int, bands: int) -> Tensor:
+    """Triangles f32[length / 2 + 1, bands], equally wide on the mel scale (O'Shaughnessy), of unit sum."""
+    hz = torch.arange(length // 2 + 1) * (RATE / length)
+    edges = 700 * (torch.linspace(0, math.log1p(RATE / 2 / 700), bands + 2).exp() - 1)
+    # No band may fall between two bins.
+    width = (edges[1:] - edges[:-1]).clamp_min(RATE / length)
+    rise = (hz[:, None] - edges[1:-1]) / width[:-1] + 1
+    fall = (edges[1:-1] - hz[:, None]) / width[1:] + 1
+    triangles = torch.minimum(rise, fall).clamp_min(0)
+    return triangles / triangles.sum(0)
