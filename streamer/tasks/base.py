@@ -93,8 +93,11 @@ class Task(Protocol):
     delay_samples: int
     flush_samples: int
 
-    def step(self, chunk: Array) -> TaskStep:
-        """Turn the next chunk (float32 `[chunk_samples]`) into a step; asked again, it says the same."""
+    def step(self, chunk: Any) -> TaskStep:
+        """Turn the next chunk into a step; asked again, it says the same.
+
+        A chunk is float32 `[chunk_samples]`, or what a stream of packets brings (`codec_work.Arrival`).
+        """
 
     def complete(self, outputs: Tensors, is_padded: bool = False, interims: bool = True) -> Sequence[Finding]:
         """Take the outputs of the step that is out; return what can be said now, finals only unless `interims`.
@@ -108,6 +111,9 @@ class Task(Protocol):
 
         The next step starts every state group anew, so that what it says depends on no audio before the gap.
         """
+
+    def end_at(self, sample: int) -> None:
+        """No audio follows the model sample `sample` but padding; told once, before the steps of that padding end."""
 
     def finish_segment(self) -> Sequence[Finding]:
         """Close the open segment: its final, if it has any words. Called once its audio is flushed."""

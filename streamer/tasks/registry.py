@@ -12,6 +12,12 @@ from streamer.bundle.manifest import Manifest
 from streamer.errors import InvalidRequest
 from streamer.tasks.base import Task
 from streamer.tasks.beam_program import BeamProgram
+from streamer.tasks.codec import CodecModel
+from streamer.tasks.codec_decode import Decode
+from streamer.tasks.codec_encode import Encode
+from streamer.tasks.codec_options import SNC1, output_of
+from streamer.tasks.codec_program import CodecProgram
+from streamer.tasks.codec_transcode import Transcode
 from streamer.tasks.decoding import Decoding
 from streamer.tasks.joint import Joint, read_language_model
 from streamer.tasks.options import TaskOptions
@@ -25,7 +31,7 @@ from streamer.tasks.whisper_program import WhisperProgram
 from streamer.tasks.whisper_search import WhisperSearch
 from streamer.work import Program
 
-KINDS = ("transcribe", "vad")
+KINDS = ("transcribe", "vad", "codec")
 
 
 class TaskMaker(Protocol):
@@ -44,6 +50,9 @@ def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
         raise InvalidRequest(f"expected a model for {' or '.join(KINDS)}, {manifest.name} is for {manifest.task.kind}")
     if manifest.task.kind == "vad":
         return partial(_detect, manifest.name, Detection.of(manifest))
+    codec = CodecModel.of(manifest, folder)
+    if codec is not None:
+        return partial(_code, codec)
     whisper = WhisperModel.of(manifest, folder)
     if whisper is not None:
         return partial(_transcribe_windows, manifest.name, whisper)
@@ -52,6 +61,9 @@ def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
 
 def program_of(manifest: Manifest, folder: Path) -> Program | None:
     """Make the program that the manifest names, None if it names none that is known; raises `BundleError`."""
+    codec = CodecModel.of(manifest, folder)
+    if codec is not None:
+        return CodecProgram(codec)
     whisper = WhisperModel.of(manifest, folder)
     if whisper is not None:
         return WhisperProgram(whisper)
@@ -74,6 +86,14 @@ def _detect(model: str, detection: Detection, options: TaskOptions) -> Task:
     if options.vad.gate:
         raise InvalidRequest(f"model {model} detects speech itself, got vad.gate")
     return DetectSpeech(detection, options.vad)
+
+
+def _code(model: CodecModel, options: TaskOptions) -> Task:
+    if options.encoding != SNC1:
+        return Encode(model, options.codec, options.is_live)
+    if output_of(options.codec, options.encoding) == SNC1:
+        return Transcode(model, options.codec)
+    return Decode(model, options.codec)
 
 
 def _transcribe(model: str, recogniser: Recogniser, joint: Joint | None, options: TaskOptions) -> Task:

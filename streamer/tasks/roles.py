@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 from streamer.bundle.manifest import Graph, Manifest, Tensor
 from streamer.errors import BundleError
@@ -27,21 +27,42 @@ class Roles:
         """Return an output tensor and its graph; raises `BundleError` if it is missing or of another kind."""
         return self._tensor(role, "outputs", data_type, rank)
 
+    def input_of(self, graph: Graph, role: str, data_type: str, rank: int = 1) -> Tensor:
+        """Return an input tensor of `graph`; raises `BundleError` if it is missing, of another kind or elsewhere."""
+        return self._of(graph, role, *self.input(role, data_type, rank))
+
+    def output_of(self, graph: Graph, role: str, data_type: str, rank: int = 1) -> Tensor:
+        """Return an output tensor of `graph`; raises `BundleError` if it is missing, of another kind or elsewhere."""
+        return self._of(graph, role, *self.output(role, data_type, rank))
+
+    def text(self, name: str) -> str:
+        """Return a parameter that is text; raises `BundleError`, also if it is missing."""
+        value = self.manifest.task.parameters.get(name)
+        if not isinstance(value, str):
+            self.refuse(name, "text", value)
+        return str(value)
+
     def integer(self, name: str, least: int = 0, default: int | None = None) -> int:
         """Return a parameter of at least `least`; raises `BundleError`, also if it is missing without a default."""
         value = self.manifest.task.parameters.get(name, default)
         if value is None:
             raise BundleError(f"bundle {self.manifest.name}: {self.reader} needs the parameter {name}")
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            self._refuse(name, f"an integer from {least}", value)
+            self.refuse(name, f"an integer from {least}", value)
         return int(value)
 
     def number(self, name: str, default: float) -> float:
         """Return a finite parameter; raises `BundleError`."""
         value = self.manifest.task.parameters.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self._refuse(name, "a number", value)
+            self.refuse(name, "a number", value)
         return float(value)
+
+    def _of(self, graph: Graph, role: str, owner: Graph, tensor: Tensor) -> Tensor:
+        if owner.name != graph.name:
+            expected = f"a tensor of graph {graph.name}, got one of {owner.name}"
+            raise BundleError(f"bundle {self.manifest.name}: role {role}: expected {expected}")
+        return tensor
 
     def _tensor(self, role: str, side: Literal["inputs", "outputs"], data_type: str, rank: int) -> tuple[Graph, Tensor]:
         bundle = self.manifest.name
@@ -58,5 +79,6 @@ class Roles:
             raise BundleError(f"bundle {bundle}: role {role}: expected {data_type} of {_RANKS[rank]}, got {got}")
         return graph, tensor
 
-    def _refuse(self, name: str, expected: str, got: object) -> None:
+    def refuse(self, name: str, expected: str, got: object) -> NoReturn:
+        """Raise `BundleError` for a parameter."""
         raise BundleError(f"bundle {self.manifest.name}: parameter {name}: expected {expected}, got {got!r}")

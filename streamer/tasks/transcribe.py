@@ -110,6 +110,9 @@ class Transcribe:
         # Spelling a segment costs as much as it is long, so it is not done for nobody.
         return self._interim() if interims and self._tokens != before else []
 
+    def end_at(self, sample: int) -> None:
+        """Words that go on are ended by `finish_segment`."""
+
     def finish_segment(self) -> Sequence[Transcript]:
         """Close the open segment and let the next step search anew; returns its final, if it has any words."""
         return self._close(end_of_turn=False)

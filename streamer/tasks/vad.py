@@ -135,6 +135,9 @@ class DetectSpeech:
         self._start = frozenset(self._detection.graph.groups)
         return self._take(np.zeros(self.hop_samples // self._detection.frame_samples, np.float32), is_padded)
 
+    def end_at(self, sample: int) -> None:
+        """Speech that goes on is ended by `finish_segment`."""
+
     def finish_segment(self) -> Sequence[Activity]:
         """End the speech that goes on, if any; what follows has to be long enough to be speech again."""
         found = [self._ends()] if self._speaks else []
