@@ -9,7 +9,7 @@ import soxr
 from models.codec.peers.coded import SAMPLE_RATE, Coded, System, frames_of, library, to_float, to_int16
 
 # Of codec2.h, by bits/s.
-MODES = {"700C": 8, "1200": 5, "1600": 2, "2400": 1, "3200": 0}
+MODES = {"700C": 8, "1200": 5, "2400": 1, "3200": 0}
 _FILE = "libcodec2.so.1.0"
 _RATE = 8000
 # More than it is late.
