@@ -1,0 +1,99 @@
+"""Quality of the codec beside Opus, Speex, Codec 2 and Lyra v2 on 50 speakers that nothing was trained or chosen on.
+
+Every codec codes the same clips; figures are those of `models.codec.quality`, bits are counted from the packets. Word
+errors are those of the shipped recogniser on LibriSpeech's unseen speakers, decoded from each codec. Everything is
+kept under `--out` by its content, so that a second run measures only what is new.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from models.codec import quality, quality_report
+from models.codec.evaluation_cache import Cache
+from models.codec.judging import Judge, Listener, Measured, judging_clips, original
+from models.codec.peers import codec2, lyra, opus, speex
+from models.codec.peers.coded import MissingPeer, System
+from models.common.dev_speech import real_speech
+
+RECOGNISER = Path(__file__).parents[2] / "streamer" / "bundles" / "asr-en"
+METRICS = ("pesq", "stoi", "visqol", "dnsmos")
+PEERS = ("codec2", "speex", "opus", "lyra")
+
+
+def main() -> None:
+    """Run from the command line; see --help."""
+    arguments = _parse()
+    systems = [original(), *peer_systems(arguments.with_peers, arguments.peers)]
+    cache = Cache(arguments.out / "cache")
+    judge = Judge(judging_clips(arguments.data), cache, arguments.processes)
+    listener = None
+    if not arguments.no_words:
+        listener = Listener([*real_speech(arguments.data / "librispeech_1.tar")], RECOGNISER, cache)
+    measured = [evaluate(system, judge, listener, arguments.metrics) for system in systems]
+    write(measured, arguments.out)
+
+
+def evaluate(system: System, judge: Judge, listener: Listener | None, metrics: Sequence[str]) -> Measured:
+    """All figures of one codec at one rate."""
+    measured = judge.measure(system, metrics)
+    if listener is not None:
+        measured.errors, measured.words = listener.hear(system, measured.lag_samples)
+    figures = {name: round(measured.mean(name), 3) for name in [*measured.scores, "wer"]}
+    print(f"{measured.name}: {measured.payload_kbps:.2f} kbit/s, {figures}", flush=True)
+    return measured
+
+
+def peer_systems(names: Sequence[str], folder: Path) -> list[System]:
+    """The named `PEERS` at all their rates; ends the program with what to install if one is not there."""
+    makers: Mapping[str, Callable[[], list[System]]] = {
+        "codec2": codec2.systems,
+        "speex": speex.systems,
+        "opus": opus.systems,
+        "lyra": lambda: lyra.systems(folder / "lyra_v2"),
+    }
+    found, missing = [], []
+    for name in names:
+        try:
+            found += makers[name]()
+        except MissingPeer as error:
+            missing.append(str(error))
+    if packages := quality.missing_packages():
+        missing.append(f"expected the packages {', '.join(packages)}: pip install --group codec-evaluation")
+    if missing:
+        sys.exit("\n".join(missing))
+    return found
+
+
+def write(measured: Sequence[Measured], out: Path) -> None:
+    """Write results.json, tables.md and quality.png."""
+    ours = [each for each in measured if each.family == OURS]
+    peers = [each for each in measured if each.family not in (OURS, "original")]
+    tables = [quality_report.table(measured)]
+    if ours:
+        tables.append(quality_report.differences(ours, peers))
+    (out / "tables.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    (out / "results.json").write_text(json.dumps([each.as_json() for each in measured]), encoding="utf-8")
+    quality_report.draw(measured, out / "quality.png", OURS)
+    print("\n\n".join(tables))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bundle", type=Path, help="folder of the codec's bundle; without it, the peers alone")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
+    parser.add_argument("--peers", type=Path, default=Path("../shared/peers"), help="folder of models of peers")
+    parser.add_argument("--with-peers", nargs="*", choices=PEERS, default=PEERS, help="which peers to measure")
+    parser.add_argument("--metrics", nargs="+", choices=tuple(quality.METRICS), default=METRICS, help="what to measure")
+    parser.add_argument("--no-words", action="store_true", help="leave out the word errors")
+    parser.add_argument("--processes", type=int, default=2, help="that compute figures at once")
+    parser.add_argument("--out", type=Path, required=True, help="folder of results, and of what is kept between runs")
+    return parser.parse_args()
+
+
+OURS = "ours"
+
+if __name__ == "__main__":
+    main()
