@@ -10,6 +10,7 @@ BIN = $(VENV)/bin
 TRAIN_BIN = $(TRAIN_VENV)/bin
 VAD ?= build/vad
 WHISPER ?= build/whisper
+CODEC ?= build/codec
 EXPORT_ASR = $(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
 	--pieces $(WORK)/features/pieces.model --language-model $(WORK)/language-model
 SIBLING = --features $(WORK)/features --init streamer/bundles/asr-en --updates 800 --rate 4e-4
@@ -19,7 +20,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad evaluate-codec wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +42,10 @@ $(TRAIN_VENV)/.train: pyproject.toml
 	$(TRAIN_BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(TRAIN_BIN)/python -m pip install --quiet --editable '.[cpu]' --group train
 	$(TRAIN_BIN)/python -m pip install --quiet --no-deps moshi==0.2.13
+	@touch $@
+
+$(TRAIN_VENV)/.codec-evaluation: $(TRAIN_VENV)/.train
+	$(TRAIN_BIN)/python -m pip install --quiet --group codec-evaluation
 	@touch $@
 
 demo: $(VENV)/.runtime ## start a server, stream a clip over gRPC and WebSocket, transcribe it in batch
@@ -128,6 +133,11 @@ train-vad: $(TRAIN_VENV)/.train ## train the voice activity detector on mixes an
 evaluate-vad: $(TRAIN_VENV)/.train ## F1 of the shipped vad beside silero-vad, and what the gate saves
 	$(TRAIN_BIN)/python -m models.vad.evaluate --data $(DATA) --pool $(VAD)/pool --plot $(VAD)/curve.png
 	$(TRAIN_BIN)/python -m models.vad.gating --data $(DATA) --pool $(VAD)/pool
+
+# Of Debian: libopus0, libspeex1, libcodec2-1.0.
+evaluate-codec: $(TRAIN_VENV)/.codec-evaluation ## quality of the codec beside Opus, Speex, Codec 2 and Lyra v2, with and without loss
+	$(TRAIN_BIN)/python -m models.codec.evaluate --bundle $(CODEC)/bundles/codec-16k --data $(DATA) \
+		--out $(CODEC)/evaluation --loss
 
 bench-whisper: $(TRAIN_VENV)/.train ## what a chunk costs a streamed Whisper, beside openai-whisper run on the growing buffer
 	mkdir -p $(WHISPER)
