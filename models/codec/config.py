@@ -33,8 +33,8 @@ class Config:
 
     `ratio` rows of the transform make a frame. The first book is a finite scalar quantiser with `levels` when it has
     any; the others are vector quantisers of `2 ** bits` words, searched in `code_width` dimensions (0: those of the
-    latent) by cosine or Euclidean distance. With `path_norm` there is a LayerNorm where the rate changes and at the end;
-    without, samples have a linear way through. A codec that is not `causal` is only good for a teacher.
+    latent) by cosine or Euclidean distance. With `path_norm` there is a LayerNorm where the rate changes and at
+    the end; without, samples have a linear way through. A codec that is not `causal` is only good for a teacher.
     """
 
     hop: int = 160
@@ -87,6 +87,6 @@ def stream_codec(causal: bool = True, width: int = 160) -> Config:
     encoder = Side(width, 2 * width, blocks=8, enter=7, leave=7, resample=2)
     decoder = Side(width, 2 * width, blocks=8, enter=7, leave=7, resample=2)
     return Config(
-        hop=40, ratio=8, encoder=encoder, decoder=decoder, activation="gelu", response_norm=True, path_norm=True, causal=causal,
-        latent=32, books=3, code_width=8, cosine=True,
+        hop=40, ratio=8, encoder=encoder, decoder=decoder, activation="gelu", response_norm=True, path_norm=True,
+        causal=causal, latent=32, books=3, code_width=8, cosine=True,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from torch.nn import functional
 from models.codec.config import ABSENT, Config
 
 # Memory of how often a word is used, and what that says of a dead one (CVQ-VAE, arXiv 2307.15139).
-_DECAY = 0.99
+_DECAY = 0.98
 _CLUSTERING = 10.0
 
 

@@ -37,7 +37,7 @@ class Weights:
     mel: float = 1.0
     wave: float = 2.0
     rows: float = 300.0
-    commitment: float = 0.25
+    commitment: float = 10.0
     early_spectra: float = 0.05
     """Share of `root` and `mel` before the quantiser comes in: a decoder that is free to choose phases at first does
     not learn the waveform later."""
