@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from streamer.cli.in_process import answers, run_jobs
 from streamer.cli.inputs import Input
 from streamer.cli.source import RawFormat, Source, open_source, seconds
-from streamer.errors import StreamerError
-from streamer.host.reading import read_ahead
-from streamer.session.messages import Audio, Config, Decoding, Done, End, Ready, Result, ServerMessage
+from streamer.session.messages import Config, Decoding, Done, Ready, Result, ServerMessage
 from streamer.transcripts.transcript import Segment, Transcript, by_channel, segments_of
 
 if TYPE_CHECKING:
-    from streamer.host import Host, Stream
+    from streamer.host import Host
 
 
 def _ignore(*_: object) -> None:
@@ -53,22 +51,10 @@ class Batch:
 
     async def run(self, inputs: Iterable[Input], jobs: int) -> None:
         """Transcribe all `inputs`; one that fails is told to the listener and stops no other."""
-        remaining = iter(inputs)
-        tasks = [asyncio.create_task(self._work(remaining)) for _ in range(jobs)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await run_jobs(inputs, jobs, self._work, self.listener.failed)
 
-    async def _work(self, remaining: Iterator[Input]) -> None:
-        for item in remaining:
-            try:
-                transcript = await self.transcribe(item)
-                self.listener.done(item, transcript)
-            except StreamerError as error:
-                self.listener.failed(item, str(error))
+    async def _work(self, item: Input) -> None:
+        self.listener.done(item, await self.transcribe(item))
 
     async def transcribe(self, item: Input) -> Transcript:
         """Transcribe one input; raises the `StreamerError` of reading it or of its stream."""
@@ -83,18 +69,6 @@ class Batch:
 
     async def _transcribe(self, item: Input, source: Source) -> Transcript:
         self.listener.opened(item, source.duration_s)
-        stream = self.host.connect()
-        sender = asyncio.create_task(self._send(stream, source))
-        try:
-            messages = [message async for message in self._received(stream, item, source.rate)]
-            await sender
-        finally:
-            sender.cancel()
-            stream.abort()
-            await asyncio.gather(sender, return_exceptions=True)
-        return _transcript(item, messages, source.rate)
-
-    async def _send(self, stream: Stream, source: Source) -> None:
         config = Config(
             source.encoding,
             source.rate,
@@ -105,24 +79,18 @@ class Batch:
             interim_results=False,
             decoding=self.decoding,
         )
-        try:
-            await stream.send(config)
-            async with aclosing(read_ahead(source.frames)) as frames:
-                async for frame in frames:
-                    await stream.send(Audio(frame))
-                    self.listener.fed(seconds(frame, source))
-            await stream.send(End())
-        except Exception:
-            # The input is damaged, or this is a bug: end the stream, so that whoever receives is not left waiting.
-            stream.abort()
-            raise
+        messages = []
+        said = answers(self.host, config, source.frames, lambda frame: self.listener.fed(seconds(frame, source)))
+        async with aclosing(said):
+            async for message in said:
+                messages.append(message)
+                self._tell(item, message, source.rate)
+        return _transcript(item, messages, source.rate)
 
-    async def _received(self, stream: Stream, item: Input, rate: int) -> AsyncIterator[ServerMessage]:
-        while (message := await stream.receive()) is not None:
-            if isinstance(message, Result):
-                for segment in segments_of([message], rate):
-                    self.listener.segment(item, segment)
-            yield message
+    def _tell(self, item: Input, message: ServerMessage, rate: int) -> None:
+        if isinstance(message, Result):
+            for segment in segments_of([message], rate):
+                self.listener.segment(item, segment)
 
 
 def _transcript(item: Input, messages: list[ServerMessage], rate: int) -> Transcript:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ from typing import Protocol
 import typer
 
 from streamer.cli.inputs import Input
+from streamer.cli.whole_file import whole_file
 from streamer.errors import StreamerError
 from streamer.transcripts.formats import Format, plain, render
 from streamer.transcripts.transcript import Segment, Transcript
@@ -46,8 +46,8 @@ class FolderOutput:
         """Write the file; raises `StreamerError`."""
         path = self._paths[item]
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, render(transcript, self._form))
+            with whole_file(path) as file:
+                file.write(render(transcript, self._form).encode())
         except OSError as error:
             raise StreamerError(f"cannot write {path}: {(error.strerror or 'failed').lower()}") from None
 
@@ -119,19 +119,3 @@ class StandardOutput:
         if self._several and self._form is Format.TEXT:
             typer.echo(f"==> {transcript.file} <==")
         typer.echo(render(transcript, self._form), nl=False)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write `text` beside `path` and then put it there; raises `OSError` and then leaves nothing."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=".streamer-", delete=False
-    ) as file:
-        try:
-            file.write(text)
-            file.flush()
-            # Temporary files are private; results get the permissions of any new file.
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise

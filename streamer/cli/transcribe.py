@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamer.cli.decoding import Beam, HotwordFile, HotwordPhrases, LmScale, NBest, decoding_of
-from streamer.cli.inputs import STDIN, Input, find_inputs, output_paths
+from streamer.cli.inputs import Input, find_inputs, output_paths
+from streamer.cli.jobs import default_jobs, for_files, is_progress_shown, quieten
 from streamer.cli.options import BundlePath, ConfigFile, Runtime, Workers, given, settings_from
 from streamer.cli.outputs import FolderOutput, LiveTextOutput, Output, StandardOutput
 from streamer.cli.progress import BatchProgress, complain
+from streamer.cli.standard_input import Encoding, raw_format
 from streamer.transcripts.formats import Format
 
 if TYPE_CHECKING:
@@ -24,18 +25,8 @@ if TYPE_CHECKING:
     from streamer.session.messages import Decoding
     from streamer.transcripts.transcript import Transcript
 
-_PATIENCE_MS = 24 * 3600 * 1000
 _WITH_ALTERNATIVES = (Format.JSON, Format.JSONL)
 _ONE_FILE_FORMATS = (Format.SRT, Format.VTT, Format.TSV)
-
-
-class Encoding(StrEnum):
-    """PCM on standard input."""
-
-    S16 = "pcm_s16le"
-    F32 = "pcm_f32le"
-    MULAW = "pcm_mulaw"
-    ALAW = "pcm_alaw"
 
 
 @dataclass(slots=True)
@@ -90,14 +81,14 @@ def transcribe(
     if n_best is not None and form not in _WITH_ALTERNATIVES:
         raise typer.BadParameter(f"--n-best needs --format json or jsonl, {form.value} has no place for alternatives")
     inputs = find_inputs(paths)
-    raw = _raw_format(inputs, encoding, rate)
+    raw = raw_format(inputs, encoding, rate)
     flags = {
         "models": [model] if model else None,
         "bundle_path": given(bundle_path),
         "engine": {"workers": workers, "provider": provider.value if provider else None},
     }
     settings = settings_from(config, flags)
-    jobs = min(jobs or _default_jobs(settings), len(inputs))
+    jobs = min(jobs or default_jobs(settings), len(inputs))
     run = _Run(
         inputs=inputs,
         output=_output(inputs, form, output_dir, overwrite, per_channel),
@@ -107,28 +98,12 @@ def transcribe(
         decoding=decoding_of(beam, lm_scale, hotwords, hotword or (), n_best),
         per_channel=per_channel,
         jobs=jobs,
-        show_progress=_is_progress_shown(quiet),
+        show_progress=is_progress_shown(quiet),
         quiet=quiet,
     )
-    _transcribe(run, _for_files(settings, jobs))
+    _transcribe(run, for_files(settings, jobs))
     if run.failed:
         raise typer.Exit(1)
-
-
-def _raw_format(inputs: Sequence[Input], encoding: Encoding | None, rate: int | None) -> RawFormat | None:
-    """The format of standard input, which is required for it and refused without it."""
-    reads_stdin = any(item.path is None for item in inputs)
-    if not reads_stdin and (encoding is not None or rate is not None):
-        raise typer.BadParameter(f"--encoding and --rate describe standard input, expected {STDIN} among the paths")
-    if not reads_stdin:
-        return None
-    if encoding is None or rate is None:
-        raise typer.BadParameter("standard input needs --encoding and --rate, the format is never guessed")
-    from streamer.audio.encodings import check_format
-    from streamer.cli.source import RawFormat
-
-    check_format(encoding.value, rate, 1)
-    return RawFormat(encoding.value, rate)
 
 
 def _output(inputs: Sequence[Input], form: Format, folder: Path | None, overwrite: bool, per_channel: bool) -> Output:
@@ -143,42 +118,10 @@ def _output(inputs: Sequence[Input], form: Format, folder: Path | None, overwrit
     return StandardOutput(inputs, form)
 
 
-def _is_progress_shown(quiet: bool) -> bool:
-    import sys
-
-    return not quiet and sys.stderr.isatty()
-
-
-def _default_jobs(settings: Settings) -> int:
-    return settings.engine.max_batch * _workers(settings)
-
-
-def _workers(settings: Settings) -> int:
-    import os
-
-    if settings.engine.workers is not None:
-        return settings.engine.workers
-    if settings.engine.provider == "cuda":
-        # A worker is a GPU there.
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _for_files(settings: Settings, jobs: int) -> Settings:
-    """A slot for every job and not more workers than jobs; a pipe, or who reads the text, may take its time."""
-    engine = settings.engine.model_copy(update={"workers": min(_workers(settings), jobs), "max_streams": jobs})
-    patience = {"idle_timeout_ms": _PATIENCE_MS, "unread_limit_ms": _PATIENCE_MS, "max_session_ms": None}
-    session = settings.session.model_copy(update=patience)
-    return settings.model_copy(update={"engine": engine, "session": session})
-
-
 def _transcribe(run: _Run, settings: Settings) -> None:
     import asyncio
 
-    from streamer.cli.logs import configure_logging
-
-    # What is only worth knowing of a server is noise here.
-    configure_logging("warning" if settings.log_level == "info" else settings.log_level)
+    quieten(settings)
     with BatchProgress(len(run.inputs), run.show_progress) as progress:
         asyncio.run(_run_batch(run, settings, progress))
     run.output.close()

@@ -18,9 +18,9 @@ import soundfile
 
 from streamer.audio.pcm import decode, encode
 from streamer.cli.inputs import Input
+from streamer.cli.jobs import for_files
 from streamer.cli.outputs import FolderOutput
 from streamer.cli.source import RawFormat, open_source
-from streamer.cli.transcribe import _for_files
 from streamer.config import Settings
 from streamer.errors import InvalidRequest, StreamerError
 from streamer.transcripts.formats import Format
@@ -292,7 +292,7 @@ def test_a_pipe_among_files_fails_alone(tmp_path: Path, serving: list[str]) -> N
 
 def test_output_may_be_read_slowly() -> None:
     """Text that waits in a pipe, as for a pager, ends no stream: nobody is kept waiting by it but the reader."""
-    session = _for_files(Settings(), 1).session
+    session = for_files(Settings(), 1).session
     assert min(session.idle_timeout_ms, session.unread_limit_ms) == 24 * 3600 * 1000
 
 
@@ -303,11 +303,14 @@ def test_progress_on_a_terminal(tmp_path: Path, serving: list[str]) -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         command = [*COMMAND, str(good), str(bad), "-f", "jsonl", *serving]
-        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, check=False)
-        os.close(theirs)
-        shown = b"".join(iter(lambda: _read(terminal), b"")).decode()
-    assert found.returncode == 1
-    assert [json.loads(line)["text"] for line in found.stdout.splitlines()] == [expected_text(speech(1.0))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
+            os.close(theirs)
+            # Read while it runs: a terminal holds 4 KiB, which a bar fills in some seconds.
+            shown = b"".join(iter(lambda: _read(terminal), b"")).decode()
+            assert process.stdout is not None
+            printed = process.stdout.read()
+    assert process.returncode == 1
+    assert [json.loads(line)["text"] for line in printed.splitlines()] == [expected_text(speech(1.0))]
     assert "2/2 files real-time factor" in shown
     assert f"streamer: {bad}: b.wav is not audio" in shown.replace("\r\n", "")
 
