@@ -14,8 +14,10 @@ from streamer.errors import InvalidRequest
 from streamer.work import Array
 
 FLAC, OGG_OPUS = "flac", "ogg_opus"
+# Packets of a neural codec, which only a model makes audio of.
+SNC1 = "snc1"
 COMPRESSED = (FLAC, OGG_OPUS)
-ENCODINGS = (*PCM, *COMPRESSED)
+ENCODINGS = (*PCM, *COMPRESSED, SNC1)
 # Two channels of a compressed stream are averaged. PCM of two channels has to be mixed by the client.
 _MAX_CHANNELS = 2
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from streamer.session.intake import Intake
 from streamer.session.messages import Alternative, Finalized, Packets, Result, ServerMessage, SpeechEvent, Word
+from streamer.session.packet_intake import PacketIntake
 from streamer.session.playout import Playout
 from streamer.tasks.base import Activity, Decoded, Encoded, Finding, Transcript, WordSpan
 
@@ -68,7 +69,7 @@ class Answers:
             self._messages.pop()
         self._messages.append(message)
 
-    def say(self, findings: Iterable[Finding], intake: Intake) -> None:
+    def say(self, findings: Iterable[Finding], intake: Intake | PacketIntake) -> None:
         """Append what a task has found, but for results that the client knows."""
         for finding in findings:
             match finding:
@@ -136,7 +137,7 @@ def _of_plain(plain: dict[str, Any]) -> _Kept:
     return Result(**fields, words=words, alternatives=alternatives)
 
 
-def _result(transcript: Transcript, intake: Intake) -> Result:
+def _result(transcript: Transcript, intake: Intake | PacketIntake) -> Result:
     return Result(
         segment_id=transcript.segment_id,
         revision=transcript.revision,
@@ -152,5 +153,5 @@ def _result(transcript: Transcript, intake: Intake) -> Result:
     )
 
 
-def _word(span: WordSpan, intake: Intake) -> Word:
+def _word(span: WordSpan, intake: Intake | PacketIntake) -> Word:
     return Word(span.word, intake.to_wire(span.start_sample), intake.to_wire(span.end_sample), span.confidence)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from streamer.audio.encodings import COMPRESSED, StreamDecoder, open_decoder
+from streamer.audio.encodings import COMPRESSED, SNC1, StreamDecoder, open_decoder
 from streamer.audio.pcm import bytes_per_sample, decode
 from streamer.errors import InvalidRequest, MessageTooLarge
 from streamer.session.limits import SessionSettings, check_bytes, check_frame, check_pace
@@ -82,6 +82,6 @@ class Hearing:
 
 def longest_ms(audio: Audio, config: Config, settings: SessionSettings) -> float:
     """Return how much audio a message may hold, before it is decoded: what must be reckoned with while it waits."""
-    if config.encoding in COMPRESSED:
+    if config.encoding in COMPRESSED or config.encoding == SNC1:
         return settings.max_ahead_ms
     return 1000 * len(audio.data) / (bytes_per_sample(config.encoding) * config.sample_rate * config.channels)

@@ -41,6 +41,8 @@ class Intake:
         self._flushed = 0
         # Wire samples of the chunks that are done with; only grows.
         self._processed = 0
+        # Position after the last model sample that is no padding, as of the last flush.
+        self._end = 0
         # Regions of an earlier life of the stream whose audio is yet to come again, after the padding before them.
         self._known: deque[Region] = deque()
 
@@ -80,6 +82,11 @@ class Intake:
         return self._framer.next_end
 
     @property
+    def end(self) -> int:
+        """Position after the last model sample before the padding of the last flush; 0 before there was one."""
+        return self._end
+
+    @property
     def complete_at(self) -> float | None:
         """When the last sample of the next chunk arrived; None when the chunk is not complete."""
         return self._complete_at[0] if self._complete_at else None
@@ -107,9 +114,9 @@ class Intake:
         """
         if self._received > self._flushed:
             self._framer.push(self._resampler.flush())
-            model_end = self._framer.pushed
+            self._end = self._framer.pushed
             self._framer.flush(n_zeros)
-            self._map.flush(model_end, self._received, self._framer.pushed)
+            self._map.flush(self._end, self._received, self._framer.pushed)
             self._flushed = self._received
             self._note(now)
         return self._framer.pushed

@@ -11,12 +11,15 @@ from streamer.session.detector import SpeechDetector
 from streamer.session.gate import SilenceGate, Verdict
 from streamer.session.hearing import Hearing
 from streamer.session.intake import Intake
-from streamer.session.limits import SessionSettings, check_control
+from streamer.session.limits import CODEC, SessionSettings, check_control, check_task_control
 from streamer.session.messages import Audio, Config, End, Finalize, Finalized, Update
+from streamer.session.packet_intake import PacketHearing, PacketIntake
+from streamer.session.playout import Playout
 from streamer.session.resume_point import ResumePoint, Resumption
 from streamer.session.resuming import Resuming
 from streamer.tasks.base import Task, TaskStep
-from streamer.work import Array, Tensors
+from streamer.tasks.codec_options import SNC1, output_of
+from streamer.work import Tensors
 
 
 class Lane:
@@ -31,7 +34,13 @@ class Lane:
     ) -> None:
         self.task = task
         self.detector = detector
-        self.intake = Intake(config.sample_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
+        self.intake: Intake | PacketIntake
+        self._hearing: Hearing | PacketHearing
+        if config.encoding == SNC1:
+            self.intake, self._hearing = PacketIntake(), PacketHearing(config, settings)
+        else:
+            self.intake = Intake(config.sample_rate, task.sample_rate, task.chunk_samples, task.hop_samples)
+            self._hearing = Hearing(config, settings)
         self.controls = Controls()
         # Of a resumable stream.
         self.resuming: Resuming | None = None
@@ -41,7 +50,9 @@ class Lane:
         self.is_over = False
         self._config = config
         self._answers = answers
-        self._hearing = Hearing(config, settings)
+        output = output_of(config.codec, config.encoding)
+        if config.task == CODEC and output != SNC1:
+            answers.playout = Playout(output, task.sample_rate, config.codec.output_rate or task.sample_rate)
         # What spares the task silence.
         self._gate: SilenceGate | None = None
         if detector is not None and config.vad.gate:
@@ -88,6 +99,7 @@ class Lane:
     def take_control(self, message: Finalize | Update | End, age_s: float, now: float) -> None:
         """Take a control, which acts once the audio before it is done with."""
         check_control(message, len(self.controls))
+        check_task_control(message, self._config.task)
         if self.resuming is not None:
             self.resuming.check_control(message, self.received)
         if isinstance(message, Update):
@@ -95,6 +107,8 @@ class Lane:
         else:
             self._settle(message, age_s, now)
             position = self.intake.flush(self.task.flush_samples, now)
+        if isinstance(message, End):
+            self.task.end_at(self.intake.end)
         self.controls.add(Control(message, position, self.received, self._horizon(message, now)))
         self._act_on_controls()
 
@@ -103,7 +117,7 @@ class Lane:
         if self._step_is_out:
             return None
         self._skip_silence()
-        chunk = None if self._is_held or self.is_over else self.intake.peek()
+        chunk: Any = None if self._is_held or self.is_over else self.intake.peek()
         if chunk is None:
             return None
         self._step_is_out = True
@@ -147,7 +161,7 @@ class Lane:
         resuming = self.resuming
         if self._step_is_out or resuming is None or resuming.warm_up is not None or not resuming.has_points:
             return None
-        replay = self.intake.replay(resuming.memory_samples or 0)
+        replay = self._audio.replay(resuming.memory_samples or 0)
         detector = self.detector.point(resuming.detector_memory or 0) if self.detector else None
         if replay is None or (detector is None and self.detector is not None):
             return None
@@ -159,7 +173,7 @@ class Lane:
         point = resumption.point
         self.resuming = Resuming(resumption)
         self.task.restore(dict(point.task))
-        self.intake.go_on(point.replay, now)
+        self._audio.go_on(point.replay, now)
         if self.detector is not None and point.detector is not None and resumption.detector is not None:
             self.detector.go_on(point.detector, resumption.detector.warm_up, now)
         self.controls.skip(point.controls)
@@ -170,7 +184,7 @@ class Lane:
         return {
             "controls": self.controls.state(),
             "task": self.task.state(),
-            "intake": self.intake.state(),
+            "intake": self._audio.state(),
             "detector": None if self.detector is None else self.detector.state(),
             "lag_s": self.lag_s,
         }
@@ -178,18 +192,29 @@ class Lane:
     def restore(self, state: dict[str, Any], later_s: float) -> None:
         """Continue from what `state` returned, on a clock that is `later_s` ahead of the one of then."""
         self.task.restore(state["task"])
-        self.intake.restore(state["intake"], later_s)
+        self._audio.restore(state["intake"], later_s)
         if self.detector is not None:
             self.detector.restore(state["detector"], later_s)
         self.controls.restore(state["controls"])
         self.lag_s = state["lag_s"]
 
-    def _hear(self, samples: Array, now: float) -> None:
+    @property
+    def _audio(self) -> Intake:
+        """The intake of a stream that can be written down: one of audio."""
+        if isinstance(self.intake, PacketIntake):
+            raise RuntimeError("a stream of packets is not written down")
+        return self.intake
+
+    def _hear(self, heard: Any, now: float) -> None:
+        """Take in what the hearing has returned: samples float32 `[n]`, or packets."""
         begin = self.received
-        self.heard_samples += len(samples)
-        self.intake.take(samples[self.intake.received - begin :], now)
-        if self.detector is not None:
-            self.detector.take(samples[self.detector.received - begin :], now)
+        if isinstance(self.intake, PacketIntake):
+            self.intake.take(heard, now)
+        else:
+            self.intake.take(heard[self.intake.received - begin :], now)
+            if self.detector is not None:
+                self.detector.take(heard[self.detector.received - begin :], now)
+        self.heard_samples += self.received - begin
 
     def _settle(self, message: Finalize | End, age_s: float, now: float) -> None:
         """Take in what a decoder still holds back, and tell of audio that was cut off."""
@@ -211,7 +236,7 @@ class Lane:
         """Skip the chunks that hold nothing but silence, up to one that is to be run or has to wait."""
         self._is_held = False
         while self._gate is not None and not self.is_over and self.intake.complete_at is not None:
-            verdict = self._gate.verdict(self.intake, self.controls)
+            verdict = self._gate.verdict(self._audio, self.controls)
             self._is_held = verdict is Verdict.WAIT
             if verdict is not Verdict.SKIP:
                 return
@@ -238,4 +263,4 @@ class Lane:
     def _forget(self, position: int) -> None:
         """No word before `position` will be asked for; a point may still need how the audio was cut."""
         resuming = self.resuming
-        self.intake.forget(position if resuming is None else resuming.keeps_from(position, self.intake))
+        self.intake.forget(position if resuming is None else resuming.keeps_from(position, self.intake.start))

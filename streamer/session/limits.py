@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamer.audio.encodings import COMPRESSED, check_format
+from streamer.audio.encodings import COMPRESSED, SNC1, check_format
 from streamer.audio.pcm import count_samples
 from streamer.errors import InvalidRequest, MessageTooLarge, TooFast
-from streamer.session.messages import Audio, Config, End, Finalize, Limits, Update
+from streamer.session.messages import Audio, CodecOptions, Config, End, Finalize, Limits, Update
+from streamer.tasks.codec_options import check_codec
 from streamer.tasks.decoding import check_decoding
 from streamer.tasks.detection import check_vad
 from streamer.tasks.endpoint import check_endpointing
 from streamer.tasks.registry import KINDS
 
 MODES = ("live", "file")
+CODEC = "codec"
 MAX_ID_CHARS = 128
 # Controls that wait for the audio before them. Each may stand for a second of padding, so there must be an end to it.
 MAX_PENDING_CONTROLS = 64
@@ -52,12 +54,28 @@ def check_config(config: Config) -> None:
     check_endpointing(config.endpointing)
     check_decoding(config.decoding)
     check_vad(config.vad)
+    _check_task(config)
     if config.resumable:
         check_resumable(config)
 
 
+def _check_task(config: Config) -> None:
+    """Packets are for codecs alone, and so are their options; a codec hears no words and no speech."""
+    if config.task != CODEC:
+        if config.encoding == SNC1:
+            raise InvalidRequest(f"expected task {CODEC} for encoding {SNC1}, got {config.task!r}")
+        if config.codec != CodecOptions():
+            raise InvalidRequest(f"expected no codec options for task {config.task}, got some")
+        return
+    check_codec(config.codec, config.encoding)
+    if config.vad.wanted:
+        raise InvalidRequest(f"expected no vad in a stream of task {CODEC}, got vad.events or vad.gate")
+
+
 def check_resumable(config: Config) -> None:
     """Raise `InvalidRequest` for a stream that could not be taken up again after a lost connection."""
+    if config.task == CODEC:
+        raise InvalidRequest(f"expected a task of words for a stream that can be resumed, got {CODEC}")
     check_snapshot(config)
     if config.vad.gate:
         raise InvalidRequest("expected no vad.gate in a stream that can be resumed, vad.events alone can be")
@@ -101,6 +119,13 @@ def check_pace(received: int, config: Config, elapsed_s: float, settings: Sessio
     if config.mode == "live" and ahead_ms > settings.max_ahead_ms:
         limit = f"limit is {settings.max_ahead_ms} ms, mode file has none"
         raise TooFast(f"audio is {ahead_ms:.0f} ms ahead of real time, {limit}")
+
+
+def check_task_control(message: Finalize | Update | End, task: str) -> None:
+    """Raise `InvalidRequest` for a control that means nothing to `task`."""
+    if task == CODEC and not isinstance(message, End):
+        name = type(message).__name__.lower()
+        raise InvalidRequest(f"expected no {name} in a stream of task {CODEC}, which has no segments")
 
 
 def check_control(message: Finalize | Update | End, n_pending: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamer.errors import InvalidRequest
-from streamer.session.intake import Intake
 from streamer.session.messages import End, Finalize, Update
 from streamer.session.resume_point import ResumePoint, Resumption
 from streamer.tasks.base import Task, TaskStep
@@ -64,10 +63,10 @@ class Resuming:
             expected = f"audio up to sample {heard} again before any control"
             raise InvalidRequest(f"resume: expected {expected}, got {name} at sample {received}")
 
-    def keeps_from(self, position: int, intake: Intake) -> int:
-        """Return from where on the cuts of the audio matter, if words matter from `position` on."""
+    def keeps_from(self, position: int, start: int) -> int:
+        """Return from where on the cuts of the audio matter, if words do from `position` on and chunks from `start` on."""
         memory = self.memory_samples
-        return position if memory is None else min(position, max(0, intake.start - memory))
+        return position if memory is None else min(position, max(0, start - memory))
 
     def keep(self, token: str, point: ResumePoint) -> None:
         """`point` has become `token`, which replaces the one before."""

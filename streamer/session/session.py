@@ -347,13 +347,15 @@ class Session:
         task, intake = lane.task, lane.intake
         wire_rate = self._opened_config().sample_rate
         to_ms = 1000 / task.sample_rate
+        playout = self._answers.playout
+        delay_samples = task.delay_samples + (playout.hold_back_samples if playout else 0)
         return Ready(
             session_id=self.session_id,
             model=self._model,
             wire_rate=wire_rate,
             model_rate=task.sample_rate,
             chunk_ms=task.hop_samples * to_ms,
-            delay_ms=task.delay_samples * to_ms + 1000 * intake.hold_back_samples / wire_rate,
+            delay_ms=delay_samples * to_ms + 1000 * intake.hold_back_samples / wire_rate,
             limits=self._settings.limits(),
             next_sample=lane.received,
             next_control=lane.controls.received,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
+from streamer.audio.encodings import SNC1 as SNC1
 from streamer.audio.pcm import MAX_RATE, MIN_RATE, PCM
 from streamer.errors import InvalidRequest
 
-SNC1 = "snc1"
 OUTPUTS = (SNC1, *PCM)
 ENTROPY_MODES = ("", "raw", "tables", "network")
 # A packet's frames are lost together, and wait for each other.

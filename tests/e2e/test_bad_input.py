@@ -44,7 +44,7 @@ def changed(**changes: object) -> list[ClientMessage]:
     return [dataclasses.replace(LIVE, **changes)]  # type: ignore[arg-type]
 
 
-ENCODING = "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac or ogg_opus, got ''"
+ENCODING = "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus or snc1, got ''"
 RATE = "expected an integer sample rate from 8000 to 48000 Hz, got "
 RANGE = "expected a float from -1 to 1"
 
@@ -55,7 +55,7 @@ CASES: dict[str, tuple[list[ClientMessage], type[StreamerError], str]] = {
     "rate_too_high": (changed(sample_rate=96000), InvalidRequest, RATE + "96000"),
     "channels_missing": (changed(channels=0), InvalidRequest, "expected 1 channel, got 0"),
     "two_channels": (changed(channels=2), InvalidRequest, "expected 1 channel, got 2"),
-    "task_unknown": (changed(task="sing"), InvalidRequest, "expected task transcribe or vad, got 'sing'"),
+    "task_unknown": (changed(task="sing"), InvalidRequest, "expected task transcribe or vad or codec, got 'sing'"),
     "language_unknown": (changed(language="xx"), InvalidRequest, "model counter-asr speaks en, got language 'xx'"),
     "model_unknown": (
         changed(model="other"),
@@ -245,7 +245,7 @@ async def test_an_error_about_a_long_text_arrives(tmp_path: Path, transport: str
 @with_loop
 async def test_encodings_that_are_none(tmp_path: Path) -> None:
     """Text transports can name an encoding that there is not; protobuf clients cannot."""
-    message = "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac or ogg_opus, got 'opus'"
+    message = "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus or snc1, got 'opus'"
     for transport in ("websocket", "in_process"):
         async with serving(tmp_path / transport, transport) as served, served.dial() as bad:
             assert str(await refusal(bad, changed(encoding="opus"))) == message

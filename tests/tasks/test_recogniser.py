@@ -149,8 +149,8 @@ def test_registry(tmp_path: Path) -> None:
     """The kind of the bundle chooses the host loop; other kinds are not served."""
     toy.write_tokens(tmp_path)
     assert isinstance(task_maker(toy.parsed(toy.manifest()), tmp_path)(TaskOptions()), Transcribe)
-    with pytest.raises(InvalidRequest, match=r"^expected a model for transcribe or vad, toy is for codec$"):
-        task_maker(toy.parsed(toy.manifest(kind="codec")), tmp_path)
+    with pytest.raises(InvalidRequest, match=r"^expected a model for transcribe or vad or codec, toy is for enhance$"):
+        task_maker(toy.parsed(toy.manifest(kind="enhance")), tmp_path)
 
 
 def test_a_beam_needs_a_model_for_it(tmp_path: Path) -> None:
