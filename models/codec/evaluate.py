@@ -9,17 +9,20 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from models.codec import quality, quality_report
+from models.codec import packet_loss, quality, quality_report, wire_bits
 from models.codec.evaluation_cache import Cache
 from models.codec.judging import Judge, Listener, Measured, judging_clips, original
 from models.codec.peers import codec2, lyra, opus, speex
 from models.codec.peers.coded import MissingPeer, System
+from models.codec.served import FAMILY, serving
 from models.common.dev_speech import real_speech
 
 RECOGNISER = Path(__file__).parents[2] / "streamer" / "bundles" / "asr-en"
 METRICS = ("pesq", "stoi", "visqol", "dnsmos")
+_LOSSY_EVERY = 3
 PEERS = ("codec2", "speex", "opus", "lyra")
 
 
@@ -32,8 +35,16 @@ def main() -> None:
     listener = None
     if not arguments.no_words:
         listener = Listener([*real_speech(arguments.data / "librispeech_1.tar")], RECOGNISER, cache)
-    measured = [evaluate(system, judge, listener, arguments.metrics) for system in systems]
-    write(measured, arguments.out)
+    with serving(arguments.bundle) if arguments.bundle else nullcontext() as served:
+        systems += served.systems() if served else []
+        measured = [evaluate(system, judge, listener, arguments.metrics) for system in systems]
+        write(measured, arguments.out)
+        if served:
+            report(wire_bits.table(wire_bits.measure(judge.clips, served, cache)), arguments.out / "bits.md")
+        if arguments.loss:
+            lossy = packet_loss.measure(Judge(judge.clips[::_LOSSY_EVERY], cache, arguments.processes), served)
+            (arguments.out / "loss.json").write_text(json.dumps(lossy), encoding="utf-8")
+            report(packet_loss.table(lossy), arguments.out / "loss.md")
 
 
 def evaluate(system: System, judge: Judge, listener: Listener | None, metrics: Sequence[str]) -> Measured:
@@ -68,16 +79,20 @@ def peer_systems(names: Sequence[str], folder: Path) -> list[System]:
 
 
 def write(measured: Sequence[Measured], out: Path) -> None:
-    """Write results.json, tables.md and quality.png."""
-    ours = [each for each in measured if each.family == OURS]
-    peers = [each for each in measured if each.family not in (OURS, "original")]
-    tables = [quality_report.table(measured)]
-    if ours:
-        tables.append(quality_report.differences(ours, peers))
-    (out / "tables.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    """Write results.json, quality.md, differences.md and quality.png."""
+    ours = [each for each in measured if each.family == FAMILY]
+    peers = [each for each in measured if each.family not in (FAMILY, "original")]
     (out / "results.json").write_text(json.dumps([each.as_json() for each in measured]), encoding="utf-8")
-    quality_report.draw(measured, out / "quality.png", OURS)
-    print("\n\n".join(tables))
+    report(quality_report.table(measured), out / "quality.md")
+    if ours:
+        report(quality_report.differences(ours, peers), out / "differences.md")
+    quality_report.draw(measured, out / "quality.png", FAMILY)
+
+
+def report(table: str, path: Path) -> None:
+    """Write a table, and print it."""
+    path.write_text(f"{table}\n", encoding="utf-8")
+    print(f"\n{table}", flush=True)
 
 
 def _parse() -> argparse.Namespace:
@@ -87,13 +102,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, default=Path("../shared/peers"), help="folder of models of peers")
     parser.add_argument("--with-peers", nargs="*", choices=PEERS, default=PEERS, help="which peers to measure")
     parser.add_argument("--metrics", nargs="+", choices=tuple(quality.METRICS), default=METRICS, help="what to measure")
+    parser.add_argument("--loss", action="store_true", help="measure lost packets too, on every third clip")
     parser.add_argument("--no-words", action="store_true", help="leave out the word errors")
     parser.add_argument("--processes", type=int, default=2, help="that compute figures at once")
     parser.add_argument("--out", type=Path, required=True, help="folder of results, and of what is kept between runs")
     return parser.parse_args()
 
-
-OURS = "ours"
 
 if __name__ == "__main__":
     main()

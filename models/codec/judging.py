@@ -1,6 +1,6 @@
 """Puts recordings through codecs and measures what comes out, clip by clip."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -71,7 +71,7 @@ class Judge:
     def __init__(self, clips: Sequence[Clip], cache: Cache, processes: int) -> None:
         self.clips = clips
         self._cache = cache
-        self._processes = processes
+        self._pool = ProcessPoolExecutor(processes, get_context("spawn"))
 
     def measure(self, system: System, metrics: Sequence[str]) -> Measured:
         """Code every clip, find the delay, and compute the `metrics` (names of `quality.METRICS`)."""
@@ -90,16 +90,12 @@ class Judge:
         keys = [digest(_version_of(metric), late, *pair) for pair in pairs]
         found = [self._cache.find(key) for key in keys]
         new = [index for index, figures in enumerate(found) if figures is None]
-        for index, figures in zip(new, self._compute([(*pairs[i], late, [metric]) for i in new]), strict=True):
+        waiting = [self._pool.submit(quality.score, *pairs[index], late, (metric,)) for index in new]
+        for index, future in zip(new, waiting, strict=True):
+            figures = future.result()
             found[index] = figures
             self._cache.put(keys[index], figures)
         return found
-
-    def _compute(self, work: Sequence[tuple]) -> Iterator[dict[str, float]]:
-        if not work:
-            return
-        with ProcessPoolExecutor(min(self._processes, len(work)), get_context("spawn")) as pool:
-            yield from pool.map(quality.score, *zip(*work, strict=True))
 
 
 class Listener:
