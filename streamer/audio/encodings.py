@@ -7,6 +7,7 @@ from typing import Protocol
 
 from streamer.audio.extra import require_av
 from streamer.audio.flac import FlacDecoder
+from streamer.audio.formats import SNC1 as SNC1
 from streamer.audio.opus import RATE as OPUS_RATE
 from streamer.audio.opus import OpusDecoder
 from streamer.audio.pcm import PCM, check_rate
@@ -14,8 +15,6 @@ from streamer.errors import InvalidRequest
 from streamer.work import Array
 
 FLAC, OGG_OPUS = "flac", "ogg_opus"
-# Packets of a neural codec, which only a model makes audio of.
-SNC1 = "snc1"
 COMPRESSED = (FLAC, OGG_OPUS)
 ENCODINGS = (*PCM, *COMPRESSED, SNC1)
 # Two channels of a compressed stream are averaged. PCM of two channels has to be mixed by the client.

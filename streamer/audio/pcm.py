@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamer.audio.formats import MAX_RATE as MAX_RATE
+from streamer.audio.formats import MIN_RATE as MIN_RATE
+from streamer.audio.formats import PCM as PCM
 from streamer.audio.g711 import CODES, VALUES
 from streamer.errors import InvalidRequest
 from streamer.work import Array
-
-PCM = ("pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw")
-MIN_RATE = 8000
-MAX_RATE = 48000
 
 _BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4, "pcm_mulaw": 1, "pcm_alaw": 1}
 _FULL_SCALE = 32768.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
-from streamer.audio.encodings import SNC1 as SNC1
-from streamer.audio.pcm import MAX_RATE, MIN_RATE, PCM
+from streamer.audio.formats import MAX_RATE, MIN_RATE, PCM
+from streamer.audio.formats import SNC1 as SNC1
 from streamer.errors import InvalidRequest
 
 OUTPUTS = (SNC1, *PCM)
