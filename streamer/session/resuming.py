@@ -64,7 +64,7 @@ class Resuming:
             raise InvalidRequest(f"resume: expected {expected}, got {name} at sample {received}")
 
     def keeps_from(self, position: int, start: int) -> int:
-        """Return from where on the cuts of the audio matter, if words do from `position` on and chunks from `start` on."""
+        """Return from where on the cuts of the audio matter, if words do from `position` and chunks from `start`."""
         memory = self.memory_samples
         return position if memory is None else min(position, max(0, start - memory))
 

@@ -13,6 +13,7 @@ IR_VERSION = 9
 
 ONNX_TYPES = {
     "TYPE_FP32": onnx.TensorProto.FLOAT,
+    "TYPE_INT32": onnx.TensorProto.INT32,
     "TYPE_INT64": onnx.TensorProto.INT64,
     "TYPE_BOOL": onnx.TensorProto.BOOL,
 }
