@@ -23,7 +23,9 @@ def matmul_integer(x: Tensor, weight: Tensor) -> Tensor:
     """u8[..., n] times i8[n, m] to i32[..., m]; the operator MatMulInteger where a graph is being traced."""
     if torch.onnx.is_in_onnx_export():
         shape = (*x.shape[:-1], weight.shape[1])
-        return torch.onnx.ops.symbolic("MatMulInteger", (x, weight), dtype=torch.int32, shape=shape, version=_MATMUL_OPSET)
+        return torch.onnx.ops.symbolic(
+            "MatMulInteger", (x, weight), dtype=torch.int32, shape=shape, version=_MATMUL_OPSET
+        )
     return (x.float() @ weight.float()).to(torch.int32)
 
 

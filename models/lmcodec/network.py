@@ -100,7 +100,7 @@ class Heads(nn.Module):
         self.head.bias.requires_grad_(False).zero_()
 
     def forward(self, context: Tensor, codes: Tensor, quantised: bool) -> Tensor:
-        """Contexts f32[N, width] and their frames' codes i64[N, books] to logits f32[N, books, size]."""
+        """Contexts f32[N, width] and their frames' codes i64[N, books] to logits f32[N, books, size], not rounded."""
         config = self.config
         vectors = self.embedding(codes, quantised)
         known = vectors.cumsum(-2) - vectors
@@ -114,8 +114,7 @@ class Heads(nn.Module):
         logits = torch.einsum("nkr,ckr->nkc", narrow, weight.unflatten(1, (config.books, -1)))
         if not quantised:
             return logits + self.frequency
-        places = self.head.places.min() + FRACTION
-        return to_grid(logits + to_grid(self.frequency, places), LOGIT_PLACES)
+        return logits + to_grid(self.frequency, self.head.places.min() + FRACTION)
 
 
 class Network(nn.Module):
@@ -133,8 +132,12 @@ class Network(nn.Module):
         logits = self.heads(context.flatten(0, 1), codes.flatten(0, 1), quantised)
         return logits.unflatten(0, codes.shape[:2])
 
+    def integers(self, codes: Tensor) -> Tensor:
+        """What serving computes of the same codes: logits i32[B, T, books, size] in units of 1/8 bit."""
+        return torch.floor(self(codes, quantised=True) * 2**LOGIT_PLACES + 0.5).to(torch.int32)
+
     def limit(self) -> None:
-        """Clamp what no quantisation could express; call it after every update."""
+        """Clamp what no quantisation could express; call it before every update."""
         self.trunk.embedding.limit()
         self.heads.embedding.limit()
         with torch.no_grad():

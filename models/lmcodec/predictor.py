@@ -31,9 +31,12 @@ class Predictor(nn.Module):
         self.heads = nn.Parameter(torch.randn(fine, width, config.size) * width**-0.5)
         self.bias = nn.Parameter(torch.zeros(fine, config.size))
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """Whole frames i64[B, T, books] to log-odds f32[B, T, books - given, size] of their fine codes."""
-        previous = nn.functional.pad(codes, (0, 0, 1, 0), value=-1)[:, :-1]
+    def forward(self, codes: Tensor, heard: Tensor | None = None) -> Tensor:
+        """Whole frames i64[B, T, books] to log-odds f32[B, T, books - given, size] of their fine codes.
+
+        `heard`, by default the codes themselves, is what stands in the past of later frames.
+        """
+        previous = nn.functional.pad(codes if heard is None else heard, (0, 0, 1, 0), value=-1)[:, :-1]
         context, _ = self.memory(self.past(previous).sum(-2))
         vectors = self.known(codes)
         known = (vectors.cumsum(-2) - vectors)[..., self.config.given :, :]
