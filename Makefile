@@ -11,6 +11,7 @@ TRAIN_BIN = $(TRAIN_VENV)/bin
 VAD ?= build/vad
 WHISPER ?= build/whisper
 CODEC ?= build/codec
+LMCODEC ?= build/lmcodec
 EXPORT_ASR = $(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
 	--pieces $(WORK)/features/pieces.model --language-model $(WORK)/language-model
 SIBLING = --features $(WORK)/features --init streamer/bundles/asr-en --updates 800 --rate 4e-4
@@ -20,7 +21,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad evaluate-codec wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-lmcodec evaluate-lmcodec evaluate-codec wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -123,6 +124,20 @@ train-whisper: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train a small 
 
 evaluate-whisper: $(TRAIN_VENV)/.train ## word errors and processor time of the bundle of `make train-whisper`
 	$(TRAIN_BIN)/python -m models.careless_whisper.evaluate --bundle $(WHISPER)/bundles/whisper-nano-en --data $(DATA)
+
+# Page faults of large tensors would take as long as the arithmetic: the allocator keeps what it has.
+train-lmcodec: export MALLOC_MMAP_MAX_ = 0
+train-lmcodec: export MALLOC_TRIM_THRESHOLD_ = 20000000000
+train-lmcodec: $(TRAIN_VENV)/.train ## encode speech by the codec in $(CODEC), train the models of its codes (resumes)
+	test -f $(LMCODEC)/codes.npz || $(TRAIN_BIN)/python -m models.lmcodec.data --codec $(CODEC)/checkpoint.pt \
+		--pool $(CODEC)/pool --data $(DATA) --out $(LMCODEC)/codes.npz
+	for part in tables network predictor; do \
+		$(TRAIN_BIN)/python -m models.lmcodec.train $$part --codes $(LMCODEC)/codes.npz --out $(LMCODEC) || exit 1; \
+	done
+
+evaluate-lmcodec: $(TRAIN_VENV)/.train ## bits that the models of codes save, and the sound of guessed codes
+	$(TRAIN_BIN)/python -m models.lmcodec.evaluate --models $(LMCODEC) --codes $(LMCODEC)/codes.npz \
+		--codec $(CODEC)/checkpoint.pt --data $(DATA)
 
 train-vad: $(TRAIN_VENV)/.train ## train the voice activity detector on mixes and export its bundle (resumes)
 	$(TRAIN_BIN)/python -m models.vad.train --data $(DATA) --out $(VAD)

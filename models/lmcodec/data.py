@@ -91,7 +91,7 @@ class Crops:
 
 
 def encode_clips(codec: Codec, clips: Iterable[np.ndarray], together: int = 8) -> Iterator[np.ndarray]:
-    """Yield the codes i16[T, books] of each clip f32[n], `together` of them in a batch; clips of like length are fast."""
+    """Yield the codes i16[T, books] of each clip f32[n]; `together` of them, of like lengths best, make a batch."""
     batch: list[np.ndarray] = []
     for clip in clips:
         batch.append(clip)

@@ -10,6 +10,7 @@ from torch import Tensor
 from models.common.bundle_writer import asset, state_entry, write_graph, write_reference
 from models.common.onnx_export import round_weights
 from models.common.slots import SlottedGraph
+from models.lmcodec.config import Config, PredictorConfig
 from models.lmcodec.integer import entropy_graph, entropy_next_graph
 from models.lmcodec.network import Network
 from models.lmcodec.predictor import Predictor, predict_graph
@@ -91,6 +92,23 @@ def _add_predictor(entries: LanguageModels, folder: Path, predictor: Predictor) 
         "predict_uniform": "predict.uniform",
         "predict_filled": "predict.filled",
     }
+
+
+def load_network(path: Path) -> Network:
+    """The averaged network of a training checkpoint."""
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    network = Network(Config(**{**saved["config"], "dilations": tuple(saved["config"]["dilations"])}))
+    network.load_state_dict({**saved["model"], **saved["average"]})
+    network.limit()
+    return network.eval()
+
+
+def load_predictor(path: Path) -> Predictor:
+    """The averaged predictor of a training checkpoint."""
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    predictor = Predictor(PredictorConfig(**saved["config"]))
+    predictor.load_state_dict({**saved["model"], **saved["average"]})
+    return predictor.eval()
 
 
 def random_codes(frames: int, books: int, size: int) -> Tensor:

@@ -120,7 +120,7 @@ class EntropyNextStep(nn.Module):
         self.register_buffer("head_offset", frequency * 2.0 ** (LOGIT_PLACES - FRACTION - places) + 0.5)
 
     def forward(self, inputs: Rows, state: Rows) -> tuple[Rows, Mapping[str, Update]]:
-        """Take `context` i32[B, width], `codes` i64[B, books] (those of `book` and above are ignored), `book` i64[B]."""
+        """Take `context` i32[B, width], `codes` i64[B, books] (from `book` on they are ignored) and `book` i64[B]."""
         codes, book = inputs["codes"], inputs["book"]
         nothing = self.first[-1] + self.size + 1
         rows = torch.where(codes < 0, self.size, codes) + self.first
