@@ -50,7 +50,7 @@ class Config:
     latent: int = 64
     books: int = 12
     bits: int = 10
-    levels: tuple[int, ...] = (4, 4, 4, 4, 4)
+    levels: tuple[int, ...] = ()
     code_width: int = 0
     cosine: bool = False
 
@@ -88,5 +88,5 @@ def stream_codec(causal: bool = True, width: int = 160) -> Config:
     decoder = Side(width, 2 * width, blocks=8, enter=7, leave=7, resample=2)
     return Config(
         hop=40, ratio=8, encoder=encoder, decoder=decoder, activation="gelu", response_norm=True, path_norm=True,
-        causal=causal, latent=32, books=3, code_width=8, cosine=True,
+        causal=causal, levels=(4, 4, 4, 4, 4), latent=32, books=3, code_width=8, cosine=True,
     )  # fmt: skip

@@ -37,8 +37,8 @@ class Weights:
     mel: float = 1.0
     wave: float = 2.0
     rows: float = 300.0
-    commitment: float = 10.0
-    early_spectra: float = 0.05
+    commitment: float = 5.0
+    early_spectra: float = 0.3
     """Share of `root` and `mel` before the quantiser comes in: a decoder that is free to choose phases at first does
     not learn the waveform later."""
 
@@ -110,7 +110,7 @@ def main() -> None:
     config = config_of(plain(Config()) | json.loads(arguments.sizes))
     model = Codec(config)
     if arguments.init:
-        begin_from(model, arguments.init)
+        begin_from(model, arguments.init, arguments.new_books)
     if arguments.freeze:
         freeze(model)
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup, arguments.hold)
@@ -119,11 +119,17 @@ def main() -> None:
         checkpoint_every_s=180, evaluate_every_s=60 * arguments.evaluate_minutes,
     )  # fmt: skip
     trainer = Trainer(model, settings, plain(config))
-    continuous = 0 if arguments.init else arguments.continuous
-    objective = Objective(model, trainer.progress, Weights(), continuous, arguments.freeze)
+    objective = Objective(model, trainer.progress, Weights(), _continuous(arguments), arguments.freeze)
     seed = arguments.seed + trainer.progress.updates
     batches = draw_batches(Pool(folder, "train"), config, arguments.batch, seed, Mixing())
     trainer.run(batches, objective, partial(TuningSet(Pool(folder, "tune"), config).report, model))
+
+
+def _continuous(arguments: argparse.Namespace) -> int:
+    """Updates before the quantiser comes in."""
+    if arguments.init is None:
+        return arguments.continuous
+    return _LATENTS_KEPT if arguments.new_books else 0
 
 
 def plain(config: Config) -> dict[str, Any]:
@@ -145,15 +151,14 @@ def load(path: Path) -> Codec:
     return model.eval()
 
 
-def begin_from(model: Codec, path: Path) -> None:
-    """Take the averaged weights of a checkpoint, or those of an exported bundle (a folder)."""
+def begin_from(model: Codec, path: Path, new_books: bool = False) -> None:
+    """Take the weights of a checkpoint (averaged) or of an exported bundle (a folder); not the books if `new_books`."""
     if path.is_dir():
-        weights = {
-            name: value for graph in sorted(path.glob("*.onnx")) for name, value in read_weights(graph, "").items()
-        }
-        model.load_state_dict({name: weights[name] for name in model.state_dict()})
+        weights = dict(part for graph in sorted(path.glob("*.onnx")) for part in read_weights(graph, "").items())
     else:
-        model.load_state_dict(load(path).state_dict())
+        weights = load(path).state_dict()
+    kept = model.quantiser.state_dict(prefix="quantiser.") if new_books else {}
+    model.load_state_dict({name: kept[name] if name in kept else weights[name] for name in model.state_dict()})
 
 
 def freeze(model: Codec) -> None:
@@ -175,6 +180,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=500, help="updates until the peak rate")
     parser.add_argument("--continuous", type=int, default=1000, help="updates before the quantiser comes in")
     parser.add_argument("--init", type=Path, help="checkpoint, or folder of a bundle, whose weights to begin with")
+    parser.add_argument("--new-books", action="store_true", help="place all books anew after --init")
     parser.add_argument("--freeze", action="store_true", help="train the decoder alone")
     parser.add_argument("--sizes", default="{}", help="fields of the config that differ from its defaults, as JSON")
     parser.add_argument("--evaluate-minutes", type=float, default=10.0, help="time between two reports")
