@@ -1,10 +1,10 @@
 """Residual vector quantisation by the nearest word in Euclidean distance (SoundStream, arXiv 2107.03312)."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from models.codec.config import ABSENT
 
 
 class Books(nn.Module):
@@ -31,7 +31,24 @@ class Books(nn.Module):
         return torch.stack(codes, -1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Latents f32[B, T, width] of codes i64[B, T, books], -1 where a book was not sent."""
-        rows = codes + torch.arange(self.books) * self.words
-        rows = torch.where(codes == ABSENT, self.books * self.words, rows)
+        """Latents f32[B, T, width] of codes i64[B, T, books], below 0 where a book was not sent.
+
+        A code beyond its book counts as the last, so that no input reads out of bounds.
+        """
+        rows = codes.clamp(max=self.words - 1) + torch.arange(self.books) * self.words
+        rows = torch.where(codes < 0, self.books * self.words, rows)
         return functional.embedding(rows, self.table).sum(2)
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def keep_books(model: nn.Module, smaller: Model) -> Model:
+    """Give `smaller`, which has fewer books, what `model` has."""
+    held, needed = model.state_dict(), smaller.state_dict()
+    rows = {name: held[name] for name in needed}
+    for name, value in needed.items():
+        if name.endswith(".table"):
+            rows[name] = torch.cat([held[name][: len(value) - 1], held[name][-1:]])
+    smaller.load_state_dict(rows)
+    return smaller

@@ -1,15 +1,16 @@
 """EnCodec at 24 kHz (arXiv 2210.13438): frames of 320 samples, 75 a second, up to 32 books of 10 bits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from models.codec.books import Books
+from models.codec.books import Books, keep_books
 from models.codec.holding import Holding
 from models.codec.layers import Caches, Whole
 from models.codec.seanet import REFLECT, Beginning, Sizes, decoder, encoder, run, windowed
+from models.codec.serving import finite
 from models.common.slots import Rows, State, StateSpec, Update
 
 RATE = 24_000
@@ -48,6 +49,10 @@ class Encodec(nn.Module):
         self._heard = Caches(windowed(self.encoder), [1])
         self._told = Caches(windowed(self.decoder), [1, *self.holding.sizes])
 
+    def with_books(self, books: int) -> "Encodec":
+        """The same model with its first books alone."""
+        return keep_books(self, Encodec(replace(self.sizes, books=books)))
+
     def learn_silence(self) -> None:
         """Take for silence what the encoder makes of it."""
         codes = self.encode(torch.zeros(1, SILENT_SECONDS * RATE))
@@ -70,18 +75,20 @@ class Encodec(nn.Module):
         return [StateSpec("decoder_past", (self._told.size,), group="decoder")]
 
     def encode_step(self, inputs: Rows, state: State) -> tuple[Rows, Mapping[str, Update]]:
-        """`pcm` f32[B, T * 320] to `codes` i64[B, T, books]."""
+        """`pcm` f32[B, T, 320] to `codes` i64[B, T, books]."""
         (heard,), chain = self._heard.split(_row(state, "encoder_past"))
         beginning = Beginning(chain, (heard == 0).unsqueeze(2))
-        codes = self.books.encode(run(self.encoder, inputs["pcm"].unsqueeze(2), beginning))
+        codes = self.books.encode(run(self.encoder, finite(inputs["pcm"]).flatten(1).unsqueeze(2), beginning))
         return {"codes": codes}, {"encoder_past": chain.join([torch.ones_like(heard)])}
 
     def decode_step(self, inputs: Rows, state: State) -> tuple[Rows, Mapping[str, Update]]:
-        """`codes` i64[B, T, books] and `kind` i64[B, T] to `pcm` f32[B, T * 320]."""
+        """`codes` i64[B, T, books] and `kind` i64[B, T] to `pcm` f32[B, T, 320]."""
         (told, last, age), chain = self._told.split(_row(state, "decoder_past"))
         latent, last, age = self.holding.step(self.books.decode(inputs["codes"]), inputs["kind"], last, age)
         pcm = run(self.decoder, latent, Beginning(chain, (told == 0).unsqueeze(2))).squeeze(2)
-        return {"pcm": pcm}, {"decoder_past": chain.join([torch.ones_like(told), last, age])}
+        return {"pcm": pcm.unflatten(1, (-1, FRAME_SAMPLES))}, {
+            "decoder_past": chain.join([torch.ones_like(told), last, age])
+        }
 
 
 def _row(state: State, name: str) -> Tensor:

@@ -4,15 +4,16 @@ One book that was taught by speech features and the others that follow each othe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from models.codec.books import Books
+from models.codec.books import Books, keep_books
 from models.codec.holding import Holding
 from models.codec.layers import Caches, Whole, Windowed
 from models.codec.seanet import REPLICATE, ZERO, Beginning, Conv, Sizes, decoder, encoder, run, windowed
+from models.codec.serving import finite
 from models.codec.window_transformer import Memory, TransformerSizes, WindowTransformer, renamed
 from models.common.slots import Cells, Rows, State, StateSpec, Update
 
@@ -105,6 +106,11 @@ class Mimi(nn.Module):
         self._heard = Caches([*windowed(self.encoder), self.downsample])
         self._told = Caches([self.upsample, *windowed(self.decoder)], self.holding.sizes)
 
+    def with_books(self, books: int) -> "Mimi":
+        """The same model with its first books alone; the one that was taught is always there."""
+        first = self.sizes.first_books
+        return keep_books(self, Mimi(replace(self.sizes, rest_books=max(books - first, 0))))
+
     def learn_silence(self) -> None:
         """Take for silence what the encoder makes of it."""
         codes = self.encode(torch.zeros(1, SILENT_SECONDS * RATE))
@@ -129,22 +135,25 @@ class Mimi(nn.Module):
         return self._states("decoder", self._told.size, half)
 
     def encode_step(self, inputs: Rows, state: State) -> tuple[Rows, Mapping[str, Update]]:
-        """`pcm` f32[B, T * 1920] to `codes` i64[B, T, books]."""
+        """`pcm` f32[B, T, 1920] to `codes` i64[B, T, books]."""
         _, chain = self._heard.split(_tensor(state, "encoder_past"))
         memory = _memory(state, "encoder")
-        latent = run(self.encoder, inputs["pcm"].unsqueeze(2), chain)
+        latent = run(self.encoder, finite(inputs["pcm"]).flatten(1).unsqueeze(2), chain)
         latent, updates = self.encoder_transformer.step(latent, memory)
         beginning = Beginning(chain, (memory.heard == 0).view(-1, 1, 1))
         codes = self.books.encode(beginning.step(self.downsample, latent))
         return {"codes": codes}, {"encoder_past": chain.join([]), **renamed(updates, "encoder")}
 
     def decode_step(self, inputs: Rows, state: State) -> tuple[Rows, Mapping[str, Update]]:
-        """`codes` i64[B, T, books] and `kind` i64[B, T] to `pcm` f32[B, T * 1920]."""
+        """`codes` i64[B, T, books] and `kind` i64[B, T] to `pcm` f32[B, T, 1920]."""
         (last, age), chain = self._told.split(_tensor(state, "decoder_past"))
         latent, last, age = self.holding.step(self.books.decode(inputs["codes"]), inputs["kind"], last, age)
         latent, updates = self.decoder_transformer.step(chain.step(self.upsample, latent), _memory(state, "decoder"))
         pcm = run(self.decoder, latent, chain).squeeze(2)
-        return {"pcm": pcm}, {"decoder_past": chain.join([last, age]), **renamed(updates, "decoder")}
+        return {"pcm": pcm.unflatten(1, (-1, FRAME_SAMPLES))}, {
+            "decoder_past": chain.join([last, age]),
+            **renamed(updates, "decoder"),
+        }
 
     def _states(self, group: str, past: int, half: bool) -> list[StateSpec]:
         ring, kept = self.sizes.transformer().ring, torch.float16 if half else torch.float32

@@ -121,8 +121,28 @@ class Lstm(Windowed):
     def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """One chunk of any T with the states f32[B, 2 * layers, width] of the chunk before."""
         hidden, cell = past.transpose(0, 1).contiguous().chunk(2)
-        y, after = self.lstm(x.transpose(0, 1), (hidden, cell))
+        run_lstm = self._traced if torch.onnx.is_in_onnx_export() else self.lstm
+        y, after = run_lstm(x.transpose(0, 1), (hidden, cell))
         return x + y.transpose(0, 1), torch.cat(after).transpose(0, 1)
+
+    def _traced(self, x: Tensor, before: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """`self.lstm` as ONNX operators: the tracer would unroll it over the frames of the example."""
+        states: list[tuple[Tensor, Tensor]] = []
+        for layer, (hidden, cell) in enumerate(zip(*(part.split(1) for part in before), strict=True)):
+            (time, batch), width = x.shape[:2], self.cached
+            names = [f"{kind}_l{layer}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            inputs, recurrent, *biases = (_onnx_gates(self.lstm.get_parameter(name)) for name in names)
+            y, *after = torch.onnx.ops.symbolic_multi_out(
+                "LSTM",
+                (x, inputs.unsqueeze(0), recurrent.unsqueeze(0), torch.cat(biases).unsqueeze(0), None, hidden, cell),
+                {"hidden_size": width},
+                dtypes=[x.dtype] * 3,
+                shapes=[(time, 1, batch, width), (1, batch, width), (1, batch, width)],
+                version=14,
+            )
+            x = y.squeeze(1)
+            states.append((after[0], after[1]))
+        return x, (torch.cat([state[0] for state in states]), torch.cat([state[1] for state in states]))
 
 
 @dataclass(frozen=True)
@@ -149,6 +169,12 @@ class _Begun:
 
     def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         return self.layer.step(x, torch.where(self.first, self.layer.before(x), past))
+
+
+def _onnx_gates(weight: Tensor) -> Tensor:
+    """Rows of torch's gates, input, forget, cell and output, in ONNX's order: input, output, forget, cell."""
+    first, forget, cell, last = weight.chunk(4)
+    return torch.cat([first, last, forget, cell])
 
 
 def encoder(sizes: Sizes) -> nn.ModuleList:

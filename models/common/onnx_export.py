@@ -23,10 +23,7 @@ _HALF_FROM_ELEMENTS = 4096
 _PARTIAL = ("Gather", "GatherND", "ScatterND", "Shape")
 
 FreeLengths = Mapping[str, Sequence[str]]
-"""By input or output: the names of its leading `dims` that are free; equal names are equal lengths.
-
-`"320 frames"` is a length of 320 times `"frames"`.
-"""
+"""By input or output: the names of its leading `dims` that are free; equal names are equal lengths."""
 
 
 def round_weights(module: torch.nn.Module) -> None:
@@ -98,16 +95,10 @@ def _dynamic_shapes(
     batch = torch.export.Dim("batch", min=1, max=4096)
     slots = torch.export.Dim("slots", min=2, max=1 << 20)
     shapes = tuple([{0: slots if i == 3 else batch} for _ in part] for i, part in enumerate(arguments))
-    lengths = _lengths([name for names in free.values() for name in names])
+    lengths = {name: torch.export.Dim(name, min=1, max=1 << 20) for names in free.values() for name in names}
     for name, axes in zip(graph.inputs, shapes[0], strict=True):
         axes.update({axis: lengths[length] for axis, length in enumerate(free.get(name, ()), start=1)})
     return shapes
-
-
-def _lengths(names: Sequence[str]) -> dict[str, Any]:
-    units = {name.split()[-1] for name in names}
-    of_unit = {unit: torch.export.Dim(unit, min=1, max=1 << 20) for unit in units}
-    return {name: int(name.split()[0]) * of_unit[name.split()[-1]] if " " in name else of_unit[name] for name in names}
 
 
 def _drop_debris(model: onnx.ModelProto) -> None:
