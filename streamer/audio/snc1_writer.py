@@ -74,6 +74,10 @@ class FileWriter:
         if is_keyframe:
             self._list(n_packets, place)
 
+    def lose(self, n_packets: int) -> None:
+        """Leave out the numbers of `n_packets` that did not arrive."""
+        self._stream.lose(n_packets)
+
     def _list(self, n_packets: int, place: int) -> None:
         """Remember a keyframe, unless one is listed that lies close before it."""
         header = self._stream.header

@@ -1,4 +1,4 @@
-"""Which files a command line means, and where their transcripts go."""
+"""Which files a command line means, and where what is made of them goes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAGIC = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A file to transcribe. `path` None is standard input. `mirror` is its place below an output folder."""
+    """A file to work on. `path` None is standard input. `mirror` is its place below an output folder."""
 
     path: Path | None
     mirror: PurePath
@@ -26,18 +26,18 @@ class Input:
         return STDIN if self.path is None else str(self.path)
 
 
-def find_inputs(arguments: Iterable[str]) -> list[Input]:
-    """Expand files, folders (recursively, by extension), patterns and `-`, each file once.
+def find_inputs(arguments: Iterable[str], extensions: frozenset[str] = EXTENSIONS) -> list[Input]:
+    """Expand files, folders (recursively, by `extensions`), patterns and `-`, each file once.
 
     A named file that is not there stays in the list, to fail on its own. Raises `InvalidRequest` if there is nothing.
     """
     arguments = list(arguments)
     found: dict[Path | None, Input] = {}
     for argument in arguments:
-        for item in _expand(argument):
+        for item in _expand(argument, extensions):
             found.setdefault(item.path.resolve() if item.path else None, item)
     if not found:
-        raise InvalidRequest(f"no audio in {', '.join(arguments)}, expected {_listed_extensions()}")
+        raise InvalidRequest(f"no audio in {', '.join(arguments)}, expected {_listed(extensions)}")
     return list(found.values())
 
 
@@ -63,30 +63,30 @@ def output_paths(inputs: Iterable[Input], folder: Path, suffix: str, overwrite: 
     return paths
 
 
-def _expand(argument: str) -> Iterator[Input]:
+def _expand(argument: str, extensions: frozenset[str]) -> Iterator[Input]:
     path = Path(argument)
     if argument == STDIN:
         yield Input(None, PurePath("stdin"))
     elif path.is_dir():
-        yield from _folder(path, path)
+        yield from _folder(path, path, extensions)
     elif path.exists() or not _MAGIC & set(argument):
         yield Input(path, PurePath(path.name))
     else:
-        yield from _pattern(path)
+        yield from _pattern(path, extensions)
 
 
-def _folder(folder: Path, root: Path) -> Iterator[Input]:
+def _folder(folder: Path, root: Path, extensions: frozenset[str]) -> Iterator[Input]:
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in EXTENSIONS and path.is_file():
+        if path.suffix.lower() in extensions and path.is_file():
             yield Input(path, path.relative_to(root))
 
 
-def _pattern(pattern: Path) -> Iterator[Input]:
+def _pattern(pattern: Path, extensions: frozenset[str]) -> Iterator[Input]:
     """Expand a pattern that no shell has expanded; files mirror their place below its fixed part."""
     fixed = Path(*_fixed_parts(pattern))
     for path in sorted(fixed.glob(str(pattern.relative_to(fixed)))):
         if path.is_dir():
-            yield from _folder(path, fixed)
+            yield from _folder(path, fixed, extensions)
         else:
             yield Input(path, path.relative_to(fixed))
 
@@ -98,5 +98,5 @@ def _fixed_parts(pattern: Path) -> Iterator[str]:
         yield part
 
 
-def _listed_extensions() -> str:
-    return " ".join(sorted(extension[1:] for extension in EXTENSIONS))
+def _listed(extensions: frozenset[str]) -> str:
+    return " ".join(sorted(extension[1:] for extension in extensions))

@@ -63,14 +63,20 @@ def _frames(audio: AudioFile, channel: int | None) -> Generator[bytes, None, Non
 
 def _standard_input(raw: RawFormat) -> Source:
     check_format(raw.encoding, raw.rate, 1)
+    pipe = open_stdin()
+    frames = (frame for frame in read_pcm(pipe, raw.encoding, _frame_samples(raw.rate)))
+    return Source(raw.encoding, raw.rate, None, frames)
+
+
+def open_stdin() -> io.FileIO:
+    """Return standard input; raises `InvalidRequest` if it is closed."""
     if sys.stdin is None:
         raise InvalidRequest("standard input is closed")
     # Unbuffered: a thread that waits in a buffered read holds a lock that the exiting interpreter wants.
     pipe = io.FileIO(sys.stdin.fileno(), closefd=False)
     # Whoever made the pipe may have set it not to wait; a read would then find nothing, which means the end.
     os.set_blocking(pipe.fileno(), True)
-    frames = (frame for frame in read_pcm(pipe, raw.encoding, _frame_samples(raw.rate)))
-    return Source(raw.encoding, raw.rate, None, frames)
+    return pipe
 
 
 def _frame_samples(rate: int) -> int:

@@ -9,8 +9,8 @@ BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4, "pcm_mulaw": 1, "pcm_alaw": 
 SNC1 = "snc1"
 # Of compressed streams: seconds of speech at any bit rate, for a message may decode to ten seconds at most.
 _BLOCK_BYTES = 1 << 12
-# Packets of silence have five bytes and may stand for a third of a second each.
-_SNC1_BLOCK_BYTES = 1 << 7
+# Of packets, some seconds too.
+_SNC1_BLOCK_BYTES = 1 << 10
 
 
 def block_bytes(encoding: str) -> int:

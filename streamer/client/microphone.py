@@ -90,7 +90,7 @@ class Microphone:
 
 
 def _open_sounddevice() -> OpenInput:
-    sounddevice = _load()
+    sounddevice = load_sounddevice("microphone")
 
     def open_input(sample_rate: int, samples: int, device: int | str | None, take: Callable[[bytes], None]) -> Input:
         def callback(data: Any, *_: Any) -> None:
@@ -109,13 +109,14 @@ def _open_sounddevice() -> OpenInput:
     return open_input
 
 
-def _load() -> ModuleType:
+def load_sounddevice(what: str) -> ModuleType:
+    """Return the package; raises `InvalidRequest` saying which part of it `what` lacks."""
     try:
         import sounddevice
     except ModuleNotFoundError as error:
         if error.name != "sounddevice":
             raise
-        raise InvalidRequest(f"microphone: sounddevice is not installed, {_NO_SOUNDDEVICE}") from None
+        raise InvalidRequest(f"{what}: sounddevice is not installed, {_NO_SOUNDDEVICE}") from None
     except OSError as error:
-        raise InvalidRequest(f"microphone: {str(error).lower()}, {_NO_PORTAUDIO}") from None
+        raise InvalidRequest(f"{what}: {str(error).lower()}, {_NO_PORTAUDIO}") from None
     return sounddevice  # type: ignore[no-any-return]

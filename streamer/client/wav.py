@@ -87,19 +87,24 @@ def open_wav(file: BinaryIO) -> Wav:
 
 def wav_file(data: bytes, encoding: str, sample_rate: int) -> bytes:
     """Return a WAV file of mono PCM in `encoding`, one that streams take."""
+    return wav_header(len(data), encoding, sample_rate) + data + bytes(len(data) % 2)
+
+
+def wav_header(n_bytes: int, encoding: str, sample_rate: int) -> bytes:
+    """Return what a WAV file of `n_bytes` of mono PCM begins with; an odd number of bytes is followed by a zero."""
     tag, bits = _TAGS[encoding]
     size = bits // 8
     form = struct.pack("<HHIIHHH", tag, 1, sample_rate, sample_rate * size, size, bits, 0)
-    chunks = _chunk(b"fmt ", form)
+    chunks = b"WAVE" + _chunk(b"fmt ", form)
     if tag != _PCM:
         # Other formats than integers must say how many samples there are.
-        chunks += _chunk(b"fact", struct.pack("<I", len(data) // size))
-    chunks += _chunk(b"data", data)
-    return _chunk(b"RIFF", b"WAVE" + chunks)
+        chunks += _chunk(b"fact", struct.pack("<I", n_bytes // size))
+    chunks += b"data" + struct.pack("<I", n_bytes)
+    return b"RIFF" + struct.pack("<I", len(chunks) + n_bytes + n_bytes % 2) + chunks
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+    return name + struct.pack("<I", len(content)) + content
 
 
 def _skimmed(file: BinaryIO, size: int) -> bytes:

@@ -23,7 +23,7 @@ from tests.gateway.fake_host import CODED, FakeHost
 from tests.gateway.serving import serving, with_loop
 
 SOUND = bytes(range(256)) * 25
-PACKETS = b"SNC1\1\0\x30\0\x80\x3e\0\0" + bytes(500)
+PACKETS = b"SNC1\1\0\x30\0\x80\x3e\0\0" + bytes(4000)
 
 
 def coded(data):
@@ -59,7 +59,7 @@ def test_packets_become_a_sound(transport):
     assert (other.encoding, other.sample_rate) == ("pcm_mulaw", 8000)
     assert host.streams[0].got[0].codec == CodecOptions(output="pcm_s16le")
     assert heard(host) == (PACKETS, End())
-    assert max(len(message.data) for message in host.streams[0].got if isinstance(message, Audio)) == 128
+    assert max(len(message.data) for message in host.streams[0].got if isinstance(message, Audio)) == 1024
     assert host.streams[0].got[0].sample_rate == 16000
 
 

@@ -1,0 +1,38 @@
+"""Which codec the command line uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streamer.errors import BundleError, UnknownBundle
+
+if TYPE_CHECKING:
+    from streamer.bundle.manifest import Manifest
+    from streamer.config import Settings
+
+_KIND = "codec"
+
+
+def codec_manifest(settings: Settings, name: str) -> Manifest:
+    """Return the manifest of the bundle `name`; empty: the first codec of the settings, else of the search path.
+
+    Raises `UnknownBundle`, and `BundleError` for a bundle that is damaged or no codec.
+    """
+    from streamer.bundle.manifest import read_manifest
+    from streamer.bundle.registry import Registry
+
+    registry = Registry(settings.bundle_path)
+    if name:
+        entry = registry.find(name)
+        if entry.error is not None:
+            raise entry.error
+        manifest = read_manifest(entry.folder)
+        if manifest.task.kind != _KIND:
+            raise BundleError(f"bundle {entry.key}: expected a codec, got a model for {manifest.task.kind}")
+        return manifest
+    served = [entry for model in settings.models for entry in registry.entries if model in (entry.name, entry.key)]
+    # The newest of a name is last among the entries.
+    for entry in (*reversed(served), *reversed(registry.entries)):
+        if entry.error is None and (manifest := read_manifest(entry.folder)).task.kind == _KIND:
+            return manifest
+    raise UnknownBundle("no codec on the search path, expected a bundle of the task codec: --bundle-path adds a folder")
