@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from models.codec.export import decode_graph, encode_graph, export_bundle, round
 from models.codec.model import Codec
 from models.codec.quantiser import VectorBook
 from models.common.parity import Chunks, torch_alone
+from streamer.engine.runner import Runner
+from streamer.work import Lease, Row
 
 ABOUT = {"name": "toy-codec", "version": "0.0.1", "description": "random weights", "licence": "Apache-2.0"}
 # Rows of 20 ms at 100 rows a second, as the default; and at 400, as StreamCodec2.
@@ -20,7 +23,7 @@ TOYS = {
     "default": Config(
         encoder=Side(width=16, inner=24, blocks=2, low_blocks=1, resample=2),
         decoder=Side(width=16, inner=24, blocks=2, low_blocks=1),
-        latent=8, books=6, bits=4, levels=(4, 4),
+        latent=8, books=6, bits=4, levels=(),
     ),
     "stream_codec": replace(
         stream_codec(),
@@ -81,3 +84,24 @@ def encoded(model: Codec, chunks: Chunks) -> np.ndarray:
 def decoded(model: Codec, chunks: Chunks) -> np.ndarray:
     """PCM f32[T, frame_samples] of a stream, by the torch step alone."""
     return torch_alone(decode_graph(model), chunks)["pcm"].reshape(-1, model.config.frame_samples)
+
+
+def one_step(chunks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """All frames of a stream as one chunk."""
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def recut(chunks: list[dict[str, np.ndarray]], lengths: list[int]) -> list[dict[str, np.ndarray]]:
+    """The same frames in chunks of other lengths."""
+    whole, ends = one_step(chunks), np.cumsum([0, *lengths])
+    return [{name: frames[a:b] for name, frames in whole.items()} for a, b in pairwise(ends)]
+
+
+def run(runner: Runner, graph: str, slot: int, chunks: list[dict[str, np.ndarray]], start: bool = True) -> np.ndarray:
+    """The one output of a stream, alone in a slot of the server's runner, joined over its steps."""
+    entry, leases, found = runner.bundle.manifest.graph(graph), (Lease(runner.bundle.key, "stream", slot, 0),), []
+    for t, chunk in enumerate(chunks):
+        (result,) = runner.run(graph, [Row(leases, chunk, frozenset(entry.groups if start and t == 0 else ()))])
+        assert result.error is None, result.error
+        found.append(np.array(result.outputs[entry.outputs[0].name]))
+    return np.concatenate(found)

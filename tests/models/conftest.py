@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from models.careless_whisper.model import Whisper
+    from models.codec.model import Codec
 
 WINDOW_FRAMES = 200
 
@@ -30,3 +31,22 @@ def whisper_bundle(whisper: Whisper, tmp_path_factory: pytest.TempPathFactory) -
     from tests.models.whisper_toys import toy_bundle
 
     return toy_bundle(tmp_path_factory.mktemp("whisper"), whisper)
+
+
+@pytest.fixture(scope="session", params=["default", "stream_codec"])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    """A toy codec of each family."""
+    import torch
+
+    from tests.models.codec_toys import toy_codec
+
+    torch.set_num_threads(1)
+    return toy_codec(request.param)
+
+
+@pytest.fixture(scope="session")
+def codec_bundle(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its bundle."""
+    from tests.models.codec_toys import write_toy
+
+    return write_toy(tmp_path_factory.mktemp("codec") / "toy-codec", codec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,45 +16,21 @@ from models.codec.model import Codec  # noqa: E402
 from models.codec.serving import decoder_reach  # noqa: E402
 from models.common.parity import EngineRun, largest_difference, torch_alone  # noqa: E402
 from streamer.engine.check import check_bundle  # noqa: E402
-from streamer.engine.runner import Runner  # noqa: E402
-from streamer.work import Lease, Row  # noqa: E402
-from tests.models.codec_toys import TOYS, code_stream, decoded, pcm_stream, toy_codec, write_toy  # noqa: E402
+from tests.models.codec_toys import code_stream, decoded, one_step, pcm_stream, recut, run  # noqa: E402
 
 SEED = 11
 FRAMES = 60
 CUTTINGS = ([1] * FRAMES, [2] * 30, [5] * 12, [16, 16, 16, 12], [1, 7, 3, 16, 2, 11, 20], [FRAMES])
 
 
-@pytest.fixture(scope="module", params=TOYS)
-def model(request: pytest.FixtureRequest) -> Codec:
-    torch.set_num_threads(1)
-    return toy_codec(request.param)
+@pytest.fixture(scope="module")
+def model(codec: Codec) -> Codec:
+    return codec
 
 
 @pytest.fixture(scope="module")
-def bundle(model: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy(tmp_path_factory.mktemp("bundles") / "toy-codec", model)
-
-
-def one_step(chunks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """All frames of a stream as one chunk."""
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def recut(chunks: list[dict[str, np.ndarray]], lengths: list[int]) -> list[dict[str, np.ndarray]]:
-    """The same frames in chunks of other lengths."""
-    whole, ends = one_step(chunks), np.cumsum([0, *lengths])
-    return [{name: frames[a:b] for name, frames in whole.items()} for a, b in pairwise(ends)]
-
-
-def run(runner: Runner, graph: str, slot: int, chunks: list[dict[str, np.ndarray]], start: bool = True) -> np.ndarray:
-    """The one output of a stream, alone in a slot of the server's runner, joined over its steps."""
-    entry, leases, found = runner.bundle.manifest.graph(graph), (Lease(runner.bundle.key, "stream", slot, 0),), []
-    for t, chunk in enumerate(chunks):
-        (result,) = runner.run(graph, [Row(leases, chunk, frozenset(entry.groups if start and t == 0 else ()))])
-        assert result.error is None, result.error
-        found.append(np.array(result.outputs[entry.outputs[0].name]))
-    return np.concatenate(found)
+def bundle(codec_bundle: Path) -> Path:
+    return codec_bundle
 
 
 def test_whole_torch_equals_torch_in_steps_of_any_length(model: Codec) -> None:
