@@ -41,6 +41,7 @@ class Encode(CodecStream):
         self._quiet_samples = 0
         self._is_quiet = False
         self._packets = 0
+        self._end: int | None = None
         self.sample_rate = model.sample_rate
         self.chunk_samples = self.hop_samples = header.packet_samples
         self.delay_samples = model.audio.delay_samples + (frames - 1) * model.frame_samples
@@ -59,6 +60,9 @@ class Encode(CodecStream):
         if done.codes is None:
             raise ModelFault(f"expected codes below {1 << self._model.bits}, got others")
         start = self._packets * self.chunk_samples
+        # Told where the padding begins, which is before what a decoder is not to play: the same whenever the end came.
+        if is_padded:
+            self._tell_end()
         is_silence = self._is_silence()
         self._packets += 1
         self._quiet_samples = self._quiet_samples + self.chunk_samples if self._is_quiet else 0
@@ -67,13 +71,18 @@ class Encode(CodecStream):
 
     def end_at(self, sample: int) -> None:
         """No audio follows after `sample` but padding."""
-        self._maker.end_at(sample)
+        self._end = sample
 
     def finish_segment(self) -> Sequence[Encoded]:
         """Return what the packets did not say."""
+        self._tell_end()
         rest = self._maker.rest()
         position = self._packets * self.chunk_samples
         return [Encoded(rest, position, position)] if rest else []
+
+    def _tell_end(self) -> None:
+        if self._end is not None:
+            self._maker.end_at(self._end)
 
     def _plan(self, codes: Array | None) -> Sequence[Writing]:
         """The encoder steps through silence too: what it says after it depends on all that came before."""
