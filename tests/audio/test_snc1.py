@@ -39,6 +39,7 @@ def test_checksums_are_those_of_their_standards() -> None:
     assert crc16(b"123456789") == 0x29B1
 
 
+@settings(deadline=None)
 @given(headers(), st.one_of(st.none(), st.integers(0, 2**48)), st.booleans())
 def test_headers_come_back(header: Header, total: int | None, has_index: bool) -> None:
     """What a header says is read as it was written, in 48 bytes."""
@@ -168,7 +169,7 @@ def test_packets_that_contradict_the_header_are_refused(header: Header, packet: 
         check_packet(header, packet)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_a_relay_lowers_the_bitrate_without_decoding(data: st.DataObject) -> None:
     """The codes of the books that are kept are what they were, in a packet of the right length; redundancy, too."""

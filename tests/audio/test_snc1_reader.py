@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -95,11 +96,17 @@ def test_a_relay_passes_losses_on() -> None:
     assert items == [*SENT[:2], Lost(254), *last]
 
 
+def a_stream(sent: list[Packet], header: Header) -> bytes:
+    """A stream whose header knows how long it is, and that has nothing behind its packets."""
+    return stream(sent, replace(header, total_samples=most_samples(len(sent), header)))
+
+
 @pytest.mark.parametrize("header", [LIVE, RANGE_CODED], ids=["raw", "range coded"])
-def test_every_flipped_bit_is_a_loss_or_refused(header: Header) -> None:
+@pytest.mark.parametrize("make", [lambda sent, header: file_of(sent, replace(header, has_index=True)), a_stream])
+def test_every_flipped_bit_is_a_loss_or_refused(make: Callable[[list[Packet], Header], bytes], header: Header) -> None:
     """No wrong packet comes out, none that is right comes at a wrong place, and no more than one in twelve is lost."""
     sent = packets(12, header)
-    data = file_of(sent, replace(header, has_index=True))
+    data = make(sent, header)
     refused = 0
     for place in range(8 * len(data)):
         flipped = bytearray(data)
@@ -112,8 +119,11 @@ def test_every_flipped_bit_is_a_loss_or_refused(header: Header) -> None:
         found = numbered(items)
         assert all(each == sent[number] for number, each in found), place
         assert len(found) >= len(sent) - 1, place
-        assert n_of(items) == len(sent), place
-        assert reader.missing is None
+        if reader.missing is None:
+            assert n_of(items) == len(sent), place
+        else:
+            # The length of the last packet points behind the end.
+            assert (items, make) == (sent[:-1], a_stream)
     # A header is not guessed at.
     assert refused == 8 * 48
 
@@ -228,6 +238,38 @@ def test_endless_damage_is_refused() -> None:
     """Not read on and on for a packet that does not come."""
     with pytest.raises(InvalidRequest, match=r"^snc1 stream is damaged: \d+ of \d+ bytes are no packets$"):
         read(stream(SENT) + bytes(range(256)) * 300, [4096])
+
+
+def test_damage_is_made_up_for() -> None:
+    """A long stream may lose every other packet."""
+    header = Header(16000, 320, 32, 16, frames_per_packet=16)
+    sent = packets(300, header)
+    data = bytearray(encode_header(header))
+    for number, each in enumerate(sent):
+        data += encode_packet(each)
+        data[-1] ^= number % 2
+    items, reader = read(bytes(data), [5000])
+    assert [item for item in items if isinstance(item, Packet)] == sent[::2]
+    assert reader.damaged_bytes > MAX_DAMAGE_BYTES
+
+
+def test_the_last_packet_is_trusted_if_it_ends_the_stream() -> None:
+    """After damage that hides more than it can have held, something whole has to follow, or the end."""
+    data = encode_header(LIVE) + encode_packet(SENT[0]) + bytes(50)
+    last = Packet(200, 1, True, True, False, b"")
+    assert read(data + encode_packet(last))[0] == [SENT[0], Lost(199), last]
+    assert read(data + encode_packet(last) + b"\0")[0][:1] == SENT[:1]
+    assert last not in read(data + encode_packet(last) + b"\0")[0]
+
+
+def test_what_is_lost_before_an_index_is_counted() -> None:
+    """The file goes on behind it, so it is not truncated."""
+    header = replace(LIVE, has_index=True)
+    sent = packets(60, header)
+    data = file_of(sent, header)
+    kept, end = stream(sent[:30], header), len(stream(sent, header))
+    items, reader = read(data[:48] + kept[48:] + data[end:])
+    assert (items, reader.missing) == ([*sent[:30], Lost(30)], None)
 
 
 def test_a_reader_keeps_two_packets_at_most() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import InvalidRequest, ModelFault
@@ -21,6 +21,7 @@ def test_books_are_packed_one_after_the_other() -> None:
     assert pack(np.array([[5], [1], [7]]), 3) == bytes([0b10100111, 0b10000000])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 16), st.integers(1, 32), st.integers(1, 16), st.integers(0, 99))
 def test_codes_come_back(frames: int, n_books: int, bits: int, seed: int) -> None:
     """Of any width, in as few bytes as hold them."""
@@ -30,6 +31,7 @@ def test_codes_come_back(frames: int, n_books: int, bits: int, seed: int) -> Non
     np.testing.assert_array_equal(unpack(data, frames, n_books, bits), codes)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 16), st.integers(1, 32), st.integers(1, 16), st.integers(0, 99))
 def test_the_begin_has_the_coarser_books(frames: int, n_books: int, bits: int, seed: int) -> None:
     """Who cuts bytes off still has the first books."""
@@ -39,6 +41,7 @@ def test_the_begin_has_the_coarser_books(frames: int, n_books: int, bits: int, s
     np.testing.assert_array_equal(unpack(data, frames, kept, bits), codes[:, :kept])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 12)), max_size=12))
 def test_many_are_packed_like_each(shapes: list[tuple[int, int]]) -> None:
     """Packets of all lengths and rates in one batch."""

@@ -92,6 +92,7 @@ def test_likely_codes_take_fewer_bytes() -> None:
     assert len(TABLES.encode(codes, START)) <= np.ceil(-np.log2(sizes / TOTAL).sum() / 8 + 0.01)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.integers(1, 16), st.integers(1, BOOKS))
 def test_any_bytes_give_codes_or_are_refused(data: bytes, frames: int, n_books: int) -> None:
     """Codes in range, or a refusal."""
