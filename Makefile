@@ -21,7 +21,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-lmcodec evaluate-lmcodec evaluate-codec wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-lmcodec evaluate-lmcodec evaluate-codec bench-codec wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -157,6 +157,9 @@ evaluate-codec: $(TRAIN_VENV)/.codec-evaluation ## quality of the codec beside O
 bench-whisper: $(TRAIN_VENV)/.train ## what a chunk costs a streamed Whisper, beside openai-whisper run on the growing buffer
 	mkdir -p $(WHISPER)
 	$(TRAIN_BIN)/python -m models.careless_whisper.cost --plot $(WHISPER)/step_cost.png
+
+bench-codec: $(TRAIN_VENV)/.train ## what a step of the shipped codec takes, beside bare ONNX Runtime
+	$(TRAIN_BIN)/python -m models.codec.cost
 
 wheel: $(VENV)/.dev ## build the wheel and the source distribution into dist/
 	$(BIN)/python -m build

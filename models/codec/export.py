@@ -16,7 +16,7 @@ from models.codec.train import config_of, load, plain
 from models.common.bundle_writer import asset, state_entry, write_graph, write_manifest, write_reference
 from models.common.onnx_export import FreeLengths, read_weights, round_weights
 from models.common.slots import SlottedGraph
-from models.lmcodec.export import LanguageModels
+from models.lmcodec.export import LanguageModels, load_network, load_predictor, write_language_models
 
 CARD = Path(__file__).with_name("README.md")
 CONFIG = "config.json"
@@ -157,11 +157,24 @@ def read_bundle(folder: Path) -> Codec:
     return model.eval()
 
 
+def language_models(trained: Path, folder: Path) -> LanguageModels:
+    """Write what models.lmcodec has trained in `trained` to the bundle in `folder`."""
+    tables, network, predictor = (
+        trained / name for name in ("tables.npz", "network/checkpoint.pt", "predictor/checkpoint.pt")
+    )
+    return write_language_models(
+        folder,
+        tables if tables.exists() else None,
+        load_network(network) if network.exists() else None,
+        load_predictor(predictor) if predictor.exists() else None,
+    )
+
+
 def main() -> None:
     """Run from the command line; see --help."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint written by train")
-    parser.add_argument("--language-models", type=Path, help="folder that models.lmcodec wrote its checkpoints to")
+    parser.add_argument("--language-models", type=Path, help="folder that models.lmcodec.train wrote to")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--name", default="codec-16k")
     parser.add_argument("--version", default="0.1.0")
@@ -172,7 +185,10 @@ def main() -> None:
         "description": "Speech codec for 16 kHz: 20 ms frames, 1.5, 3 and 6 kbit/s, causal ConvNeXt over MDCT or STFT",
         "licence": "Apache-2.0; training data credited in README.md",
     }
-    export_bundle(load(arguments.checkpoint), arguments.out, about)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    trained = arguments.language_models
+    extra = language_models(trained, arguments.out) if trained else None
+    export_bundle(load(arguments.checkpoint), arguments.out, about, extra)
 
 
 if __name__ == "__main__":
