@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -79,9 +80,9 @@ def split_outputs(where: str, graph: Graph, outputs: Mapping[str, Array], bucket
     return results
 
 
-def shape_key(row: Row) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def shape_key(row: Row) -> tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]:
     """Rows whose keys are equal can be stacked."""
-    return tuple(sorted((name, array.shape) for name, array in row.inputs.items()))
+    return tuple(sorted([(name, array.dtype, array.shape) for name, array in row.inputs.items()]))
 
 
 def zero_outputs(graph: Graph) -> dict[str, Array]:

@@ -148,10 +148,16 @@ class Runner:
     def _batches(self, graph: Graph, rows: Sequence[Row], results: list[Result]) -> Iterable[list[int]]:
         """Group the fit rows by shape into calls; the results of the others are set."""
         groups: dict[object, list[int]] = defaultdict(list)
+        # Most rows of a batch are alike, and one of them is checked for all.
+        known: dict[object, str | None] = {}
         for index, row in enumerate(rows):
-            problem = row_problem(graph, row)
+            shape = shape_key(row)
+            alike = (shape, tuple([lease.pool for lease in row.leases]))
+            if alike not in known:
+                known[alike] = row_problem(graph, row)
+            problem = known[alike]
             if problem is None:
-                groups[shape_key(row)].append(index)
+                groups[shape].append(index)
             else:
                 results[index] = Result(error=ModelFault(f"{self._where(graph)}: {problem}"))
         size = self.max_batch(graph.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -50,6 +51,7 @@ def plan_capacity(manifest: Manifest, memory_budget_bytes: int, max_streams: int
     return {pool.name: streams * pool.max_rows_per_stream for pool in manifest.pools}
 
 
+@cache
 def bucket_sizes(max_batch: int) -> tuple[int, ...]:
     """Return the batch sizes that are run: powers of two below `max_batch`, then `max_batch` itself."""
     powers = (1 << exponent for exponent in range(max_batch.bit_length()))
