@@ -35,11 +35,12 @@ class Conversion:
 
 async def convert(host: Host, item: Input, conversion: Conversion, progress: BatchProgress) -> None:
     """Send an input through a stream of its own; raises the `StreamerError` of reading, coding or writing it."""
-    source = conversion.open_source(item)
-    progress.opened(source.duration_s)
     codec = conversion.codec
-    config = Config(source.encoding, source.rate, 1, task=TASK, model=conversion.model, mode="file", codec=codec)
+    # The sink first: what has been opened to be read is closed by reading it.
     with conversion.open_sink(item) as sink:
+        source = conversion.open_source(item)
+        progress.opened(source.duration_s)
+        config = Config(source.encoding, source.rate, 1, task=TASK, model=conversion.model, mode="file", codec=codec)
         if isinstance(source, PacketSource) and source.discard_samples:
             sink = Cut(sink, codec.output, source.discard_samples, source.rate)
         said = answers(host, config, source.frames, lambda _: None)

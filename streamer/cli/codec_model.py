@@ -36,3 +36,11 @@ def codec_manifest(settings: Settings, name: str) -> Manifest:
         if entry.error is None and (manifest := read_manifest(entry.folder)).task.kind == _KIND:
             return manifest
     raise UnknownBundle("no codec on the search path, expected a bundle of the task codec: --bundle-path adds a folder")
+
+
+def preroll_frames(manifest: Manifest) -> int:
+    """Return how many frames the decoder has to hear before what it says is right; 0 for a codec that does not tell."""
+    parameters = manifest.task.parameters
+    if "receptive_frames" in parameters:
+        return int(parameters["receptive_frames"])
+    return -(-(manifest.receptive_field_samples or 0) // int(parameters["frame_samples"]))

@@ -46,11 +46,11 @@ class CodecRun:
 
     def convert_packets(self, start_s: float, open_sink: OpenSink, codec: CodecOptions) -> None:
         """Convert SNC1 streams, from `start_s` on."""
+        from streamer.cli.codec_model import preroll_frames
         from streamer.cli.codec_sources import open_packets
 
         manifest = self._manifest()
-        preroll = int(manifest.task.parameters.get("receptive_frames", 0))
-        opened = partial(open_packets, start_s=start_s, preroll_frames=preroll)
+        opened = partial(open_packets, start_s=start_s, preroll_frames=preroll_frames(manifest))
         self._convert(manifest, opened, open_sink, codec)
 
     def _manifest(self) -> Manifest:
