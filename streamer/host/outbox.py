@@ -7,7 +7,10 @@ from collections import deque
 from dataclasses import replace
 
 from streamer.errors import SlowReader, StreamerError
-from streamer.session.messages import Flow, Result, ServerMessage
+from streamer.session.messages import AudioOut, Flow, Packets, Result, ServerMessage
+
+# Coded or decoded audio that may wait to be read before no more of it is made: 8 s at 16 kHz and 16 bits.
+_FULL_BYTES = 1 << 18
 
 
 class Outbox:
@@ -17,6 +20,8 @@ class Outbox:
     order. It cannot grow without bound: `check` reports a client that leaves messages unread for `unread_limit_s`.
     What replaces a message takes its place and its age, so a reader that is stuck cannot hide behind replacements. Only
     a `Flow` with a resume token goes last: its client must have read all that the token says it has.
+
+    A few bytes of packets may be hours of audio. So whoever makes coded or decoded audio waits while the box `is_full`.
     """
 
     def __init__(self, unread_limit_s: float) -> None:
@@ -27,13 +32,17 @@ class Outbox:
         # What ended the stream; raised once the messages before it are read.
         self._error: StreamerError | None = None
         self._closed = False
+        self._unread_bytes = 0
 
     def put(self, message: ServerMessage, now: float) -> None:
         """Append `message`, or put it in the place of an unread one that it supersedes."""
         with self._lock:
             if self._closed:
                 return
-            for index in reversed(range(len(self._messages))):
+            self._unread_bytes += _size(message)
+            # Nothing else supersedes anything, and there may be many messages to look through.
+            places = reversed(range(len(self._messages))) if isinstance(message, Flow | Result) else ()
+            for index in places:
                 put_at, unread = self._messages[index]
                 if _supersedes(message, unread):
                     self._replace(index, put_at, message)
@@ -61,7 +70,9 @@ class Outbox:
         """Return the next message, or None if there is none now; raises the error that ended the stream."""
         with self._lock:
             if self._messages:
-                return self._messages.popleft()[1]
+                message = self._messages.popleft()[1]
+                self._unread_bytes -= _size(message)
+                return message
             if self._error is not None:
                 raise self._error
             return None
@@ -71,6 +82,11 @@ class Outbox:
         """Whether the stream ended well and every message was taken."""
         with self._lock:
             return self._closed and not self._messages and self._error is None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much audio waits to be read that no more should be made."""
+        return self._unread_bytes >= _FULL_BYTES
 
     @property
     def has_news(self) -> bool:
@@ -86,6 +102,10 @@ class Outbox:
             limit = self._unread_limit_s
             if unread > limit and not self._closed:
                 raise SlowReader(f"results left unread for {unread:.1f} s, expected to be read within {limit:g} s")
+
+
+def _size(message: ServerMessage) -> int:
+    return len(message.data) if isinstance(message, Packets | AudioOut) else 0
 
 
 def _supersedes(new: ServerMessage, old: ServerMessage) -> bool:

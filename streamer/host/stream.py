@@ -90,6 +90,8 @@ class Stream:
         self._ms_received = 0.0
         self._ended = False
         self._aborted = False
+        # Whether the next step waits until the client has read more.
+        self._is_held = False
         # Both sides may release.
         self._release_lock = threading.Lock()
         self.connected_at = clock()
@@ -134,6 +136,7 @@ class Stream:
             self._news.clear()
             message = self.outbox.take()
             self._progress.set()
+            self._let_go()
             if message is not None or self.outbox.finished:
                 return message
             await self._news.wait()
@@ -211,6 +214,12 @@ class Stream:
         self.publish()
         self.wake()
 
+    def _let_go(self) -> None:
+        if self._is_held and not self._ended and not self.outbox.is_full:
+            self._is_held = False
+            assert self._worker is not None
+            self._worker.post(self._go_on)
+
     def _has_room(self) -> bool:
         rate = self.session.config.sample_rate if self.session.config else 1
         queued_ms = self._ms_sent - self._ms_received
@@ -258,7 +267,7 @@ class Stream:
         self._detect()
         # Read before the flag: whoever aborts sets the flag first, so these are the leases of a stream that lives.
         leases = self._leases
-        step = self.session.next_step(self._clock())
+        step = None if self._must_wait() else self.session.next_step(self._clock())
         if step is not None and not self._aborted:
             row = Row(leases, step.inputs, step.start)
             # Many streams may come back at once: live ones must not wait for what these have heard already.
@@ -267,6 +276,19 @@ class Stream:
             self._steps_begun += 1
             self._worker.submit(work, self._complete)
         self.publish()
+
+    def _must_wait(self) -> bool:
+        """Whether the client has to read more before the next step."""
+        # The flag first: whoever reads the box empty after it looks at the flag, and who did before is seen here.
+        self._is_held = True
+        self._is_held = self.outbox.is_full
+        return self._is_held
+
+    def _go_on(self) -> None:
+        """The client has read what a step waited for."""
+        with self._faults():
+            if not self._ended and not self._aborted:
+                self._advance()
 
     def _detect(self) -> None:
         """Submit the next step of the detector if one is due."""

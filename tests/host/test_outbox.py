@@ -6,7 +6,7 @@ import pytest
 
 from streamer.errors import Draining, InvalidRequest, SlowReader
 from streamer.host.outbox import Outbox
-from streamer.session.messages import Done, Flow, Result
+from streamer.session.messages import AudioOut, Done, Flow, Packets, Result
 
 
 def result(segment: int, revision: int, *, final: bool = False) -> Result:
@@ -140,3 +140,19 @@ def test_the_first_close_decides_and_nothing_follows_it() -> None:
     outbox.put(Done(0, 0), 0.0)
     assert outbox.take() is None
     assert outbox.finished
+
+
+def test_coded_and_decoded_audio_is_kept() -> None:
+    """No packet replaces another one, whatever comes between; what is unread is counted until it is read."""
+    outbox = Outbox(10.0)
+    messages = [Packets(b"a", 0, 320), AudioOut(b"b", 0), Packets(b"a", 0, 320), AudioOut(b"b", 0)]
+    for message in messages:
+        outbox.put(message, 0.0)
+        outbox.put(Flow(1, 1, 0.0, 0.0), 0.0)
+    assert [message for message in drain(outbox) if not isinstance(message, Flow)] == messages
+    for _ in range(2):
+        assert not outbox.is_full
+        outbox.put(AudioOut(bytes(1 << 17), 0), 0.0)
+    assert outbox.is_full
+    outbox.take()
+    assert not outbox.is_full
