@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
     samples: Tensor  # f32[B, T * frame_samples]
     kind: Tensor  # i64[B, T]
-    count: Tensor  # i64[B]
+    count: Tensor | None  # i64[B]; None: all
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,13 @@ class Codec(nn.Module):
         """`decode` of one chunk, with and to a state f32[B, decoder.caches.size]."""
         return self.decoder.step(self.quantiser.decode(codes), kind, past)
 
+    @torch.no_grad()
+    def scale_latents(self, factor: float) -> None:
+        """Make latents `factor` times as large without a change of what is decoded."""
+        for parameter in (*self.encoder.leave.parameters(), *self.decoder.conceal.parameters()):
+            parameter.mul_(factor)
+        self.decoder.enter.linear.weight.div_(factor)
+
     def initial_states(self, batch: int) -> tuple[Tensor, Tensor]:
         """States of the encoder and the decoder of `batch` streams that begin."""
         return torch.zeros(batch, self.encoder.caches.size), torch.zeros(batch, self.decoder.caches.size)

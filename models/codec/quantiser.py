@@ -1,6 +1,6 @@
 """Residual scalar-vector quantiser: one finite scalar stage, then vector stages with online clustering."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -120,12 +120,17 @@ class VectorBook(nn.Module):
             self.expand.weight.copy_(self.project.weight.T)
             self.project.bias.zero_()
             self.expand.bias.zero_()
+        vectors = self.project(residuals)
+        self.codebook.copy_(vectors[torch.randint(len(vectors), (len(self.usage),), device=vectors.device)])
+        self.settle(residuals, rounds)
+
+    @torch.no_grad()
+    def settle(self, residuals: Tensor, rounds: int = 2) -> None:
+        """Move the words by rounds of k-means over f32[N, D]; those that no vector chose start anew at one."""
         vectors, words = self.project(residuals), len(self.usage)
-        self.codebook.copy_(vectors[torch.randint(len(vectors), (words,), device=vectors.device)])
         for _ in range(rounds):
-            codes = self.nearest(vectors)
-            count = torch.bincount(codes, minlength=words).clamp_min(1e-6)[:, None]
-            mean = torch.zeros_like(self.codebook).index_add_(0, codes, vectors) / count
+            count = torch.bincount(codes := self.nearest(vectors), minlength=words)[:, None]
+            mean = torch.zeros_like(self.codebook).index_add_(0, codes, vectors) / count.clamp_min(1)
             spare = vectors[torch.randint(len(vectors), (words,), device=vectors.device)]
             self.codebook.copy_(torch.where(count < 1, spare, mean))
         self.usage.fill_(1 / words)
@@ -194,8 +199,16 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def begin(self, latents: Tensor) -> None:
         """Place the words of all books, one after the other, by latents f32[N, D]."""
+        self._in_turn(latents, lambda book, residual: book.begin(residual))
+
+    @torch.no_grad()
+    def settle(self, latents: Tensor) -> None:
+        """Bring the words of the vector books back to where latents f32[N, D] are: they move on while a run learns."""
+        self._in_turn(latents, lambda book, residual: book.settle(residual) if isinstance(book, VectorBook) else None)
+
+    def _in_turn(self, latents: Tensor, place: Callable[[nn.Module, Tensor], None]) -> None:
         with torch.autocast(latents.device.type, enabled=False):
             residual = latents.float()
             for book in self.books:
-                book.begin(residual)
+                place(book, residual)
                 residual = residual - book(residual)[0]

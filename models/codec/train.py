@@ -1,100 +1,30 @@
 """Train the codec for a given wall-clock time on a CPU or a GPU; a restart continues.
 
 First without a quantiser, then with books placed by k-means; `--freeze` goes on with the decoder alone, so that codes
-stay what they are, and `--adversarial` adds discriminators.
+stay what they are, `--adversarial` adds discriminators, `--teacher` the features of a wider codec to imitate.
 """
 
 import argparse
 import json
-import random
-from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from models.codec.config import RATE, Config, Side
-from models.codec.data import Batch, Mixing, draw_batches
-from models.codec.losses import SpectralLoss, draw_resolutions, row_loss, wave_loss
+from models.codec.adversarial import Adversary
+from models.codec.config import Config, Side, stream_codec
+from models.codec.data import Mixing, draw_batches
+from models.codec.distil import Imitation
 from models.codec.model import Codec
+from models.codec.objective import LATENTS_KEPT, Objective, Weights
 from models.codec.pool import Pool, write_pool
 from models.codec.tuning import TuningSet
 from models.common.onnx_export import read_weights
-from models.common.training import Progress, Schedule, Settings, Trainer
+from models.common.training import Schedule, Settings, Trainer
 
-# Latents of so many updates place the books.
-_LATENTS_KEPT = 40
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What the parts of the loss count."""
-
-    root: float = 6.0
-    mel: float = 1.0
-    wave: float = 2.0
-    rows: float = 300.0
-    commitment: float = 5.0
-    early_spectra: float = 0.3
-    """Share of `root` and `mel` before the quantiser comes in: a decoder that is free to choose phases at first does
-    not learn the waveform later."""
-
-
-class Objective:
-    """The loss of a batch, and the quantiser's own learning.
-
-    For `warmup` updates there is no quantiser. With `frozen` the encoder and the books stay as they are.
-    """
-
-    def __init__(self, model: Codec, progress: Progress, weights: Weights, warmup: int, frozen: bool) -> None:
-        self.model, self.progress, self.weights = model, progress, weights
-        self.warmup, self.frozen = warmup, frozen
-        device = next(model.parameters()).device
-        self.spectral = SpectralLoss().to(device)
-        self._rng = random.Random(progress.updates)
-        self._latents: deque[Tensor] = deque(maxlen=_LATENTS_KEPT)
-
-    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, float], float]:
-        """Return the loss, its parts and seconds of audio."""
-        batch = Batch(*(tensor.to(self.spectral.window256.device, non_blocking=True) for tensor in batch))
-        latents, commitment = self._quantised(batch)
-        decoded, rows = self.model.decoder(latents, batch.kind)
-        parts = self._parts(batch.samples, decoded, rows) | {"commitment": commitment}
-        total = sum(self._weight(name) * value for name, value in parts.items())
-        return total, {name: float(value.detach()) for name, value in parts.items()}, batch.samples.numel() / RATE
-
-    def _weight(self, name: str) -> float:
-        early = self.progress.updates < self.warmup and name in ("root", "mel")
-        return getattr(self.weights, name) * (self.weights.early_spectra if early else 1.0)
-
-    def _quantised(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        model = self.model
-        if self.frozen:
-            with torch.no_grad():
-                latents = model.encoder(batch.samples).float()
-            quantised = model.quantiser(latents, batch.count)
-            return quantised.latent, quantised.commitment.detach()
-        latents = model.encoder(batch.samples).float()
-        if self.progress.updates < self.warmup:
-            self._latents.append(latents.detach().flatten(0, 1))
-            return latents, torch.zeros((), device=latents.device)
-        if self._latents:
-            model.quantiser.begin(torch.cat(list(self._latents)))
-            self._latents.clear()
-        quantised = model.quantiser(latents, batch.count, learn=True)
-        return quantised.latent, quantised.commitment
-
-    def _parts(self, samples: Tensor, decoded: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        with torch.autocast(samples.device.type, enabled=False):
-            delay = self.model.config.delay_samples
-            target, decoded = samples[:, :-delay], decoded[:, delay:].float()
-            blank = torch.zeros_like(samples[:, :delay])
-            original = self.model.encoder.transform.rows(samples, blank)[0]
-            parts = self.spectral(decoded, target, draw_resolutions(self._rng))
-            return parts | {"wave": wave_loss(decoded, target), "rows": row_loss(rows.float(), original)}
+PRESETS = {"default": Config(), "stream-codec": stream_codec(), "teacher": stream_codec(causal=False, width=384)}
 
 
 def main() -> None:
@@ -107,19 +37,26 @@ def main() -> None:
     folder = arguments.pool or arguments.out / "pool"
     if not (folder / "clips.json").exists():
         write_pool(arguments.data, folder)
-    config = config_of(plain(Config()) | json.loads(arguments.sizes))
+    config = config_of(plain(PRESETS[arguments.preset]) | json.loads(arguments.sizes))
     model = Codec(config)
     if arguments.init:
         begin_from(model, arguments.init, arguments.new_books)
     if arguments.freeze:
         freeze(model)
+    adversary = Adversary(device=arguments.device) if arguments.adversarial else None
+    imitation = Imitation(load(arguments.teacher), model).to(arguments.device) if arguments.teacher else None
+    companions = {"adversary": adversary, "imitation": imitation}
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup, arguments.hold)
     settings = Settings(
         schedule, arguments.out, device=arguments.device, betas=(0.8, 0.99), clip=20.0,
         checkpoint_every_s=180, evaluate_every_s=60 * arguments.evaluate_minutes,
     )  # fmt: skip
-    trainer = Trainer(model, settings, plain(config))
-    objective = Objective(model, trainer.progress, Weights(), _continuous(arguments), arguments.freeze)
+    trainer = Trainer(
+        model, settings, plain(config), companions={name: it for name, it in companions.items() if it is not None}
+    )
+    objective = Objective(
+        model, trainer.progress, Weights(), _continuous(arguments), arguments.freeze, adversary, imitation
+    )
     seed = arguments.seed + trainer.progress.updates
     batches = draw_batches(Pool(folder, "train"), config, arguments.batch, seed, Mixing())
     trainer.run(batches, objective, partial(TuningSet(Pool(folder, "tune"), config).report, model))
@@ -129,7 +66,7 @@ def _continuous(arguments: argparse.Namespace) -> int:
     """Updates before the quantiser comes in."""
     if arguments.init is None:
         return arguments.continuous
-    return _LATENTS_KEPT if arguments.new_books else 0
+    return LATENTS_KEPT if arguments.new_books else 0
 
 
 def plain(config: Config) -> dict[str, Any]:
@@ -182,7 +119,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--init", type=Path, help="checkpoint, or folder of a bundle, whose weights to begin with")
     parser.add_argument("--new-books", action="store_true", help="place all books anew after --init")
     parser.add_argument("--freeze", action="store_true", help="train the decoder alone")
-    parser.add_argument("--sizes", default="{}", help="fields of the config that differ from its defaults, as JSON")
+    parser.add_argument("--adversarial", action="store_true", help="let discriminators judge what is decoded")
+    parser.add_argument("--teacher", type=Path, help="checkpoint of a codec whose features to imitate")
+    parser.add_argument("--preset", choices=PRESETS, default="default", help="which codec to train")
+    parser.add_argument("--sizes", default="{}", help="fields of the config that differ from the preset, as JSON")
     parser.add_argument("--evaluate-minutes", type=float, default=10.0, help="time between two reports")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="of a CPU")
