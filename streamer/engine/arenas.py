@@ -12,7 +12,7 @@ from streamer.work import Array
 
 
 class Arena:
-    """All rows of one state, on `device` ("cpu" or "cuda"), in memory that ONNX Runtime can bind.
+    """All rows of one state, each of `row_bytes`, on `device` ("cpu" or "cuda"), in memory that ONNX Runtime can bind.
 
     On the CPU `value` shares its memory with a numpy array, so single rows are read and written directly. Elsewhere
     the whole arena passes through the host: right, and slow, which is fine for snapshots.
@@ -22,12 +22,8 @@ class Arena:
         self.state = state
         zeros = np.zeros((rows, *state.dims), state.dtype)
         self._host = zeros if device == "cpu" else None
+        self.row_bytes = zeros[0].nbytes
         self.value = ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
-
-    @property
-    def row_bytes(self) -> int:
-        """Memory of one row."""
-        return int(np.prod(self.state.dims, dtype=np.int64)) * self.state.dtype.itemsize
 
     @property
     def initial(self) -> Array:
