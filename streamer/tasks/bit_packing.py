@@ -47,9 +47,35 @@ def _packed(codes: Array, bits: int) -> list[bytes]:
 
 def unpack(data: bytes, frames: int, n_books: int, bits: int) -> Array:
     """Return the codes int64 `[frames, n_books]` that `pack` wrote; raises `InvalidRequest` if there are fewer."""
+    codes = unpack_many([(data, frames, n_books)], bits)[0]
+    if codes is None:
+        raise InvalidRequest(f"expected a payload of {_size(frames, n_books, bits)} bytes, got {len(data)}")
+    return codes
+
+
+def unpack_many(batch: Sequence[tuple[bytes, int, int]], bits: int) -> list[Array | None]:
+    """Return `unpack` of each `(data, frames, n_books)`, None where there are fewer codes."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, (data, frames, n_books) in enumerate(batch):
+        if len(data) >= _size(frames, n_books, bits):
+            places.setdefault((frames, n_books), []).append(place)
+    found: list[Array | None] = [None] * len(batch)
+    for (frames, n_books), same in places.items():
+        size = _size(frames, n_books, bits)
+        rows = np.frombuffer(b"".join(batch[place][0][:size] for place in same), np.uint8).reshape(-1, size)
+        for place, codes in zip(same, _unpacked(rows, frames, n_books, bits), strict=True):
+            found[place] = codes
+    return found
+
+
+def _unpacked(rows: Array, frames: int, n_books: int, bits: int) -> Array:
+    """Unpack u8 `[B, size]` to int64 `[B, frames, n_books]`."""
     n_codes = frames * n_books
-    if len(data) * 8 < n_codes * bits:
-        raise InvalidRequest(f"expected a payload of {-(-n_codes * bits // 8)} bytes, got {len(data)}")
-    spread = np.unpackbits(np.frombuffer(data, np.uint8), count=n_codes * bits).reshape(n_codes, bits)
-    codes = spread.astype(np.int64) @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int64))
-    return codes.reshape(n_books, frames).T
+    words = np.zeros((len(rows) * n_codes, _WORD_BITS), np.uint8)
+    words[:, _WORD_BITS - bits :] = np.unpackbits(rows, axis=1, count=n_codes * bits).reshape(-1, bits)
+    codes = np.packbits(words, axis=1).view(">u2").astype(np.int64)
+    return codes.reshape(-1, n_books, frames).transpose(0, 2, 1)
+
+
+def _size(frames: int, n_books: int, bits: int) -> int:
+    return -(-frames * n_books * bits // 8)

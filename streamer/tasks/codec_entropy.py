@@ -10,7 +10,7 @@ import numpy as np
 from streamer.audio.snc1 import NETWORK, RAW, TABLES
 from streamer.errors import InvalidRequest
 from streamer.tasks import code_network
-from streamer.tasks.bit_packing import pack_many, unpack
+from streamer.tasks.bit_packing import pack_many, unpack_many
 from streamer.tasks.code_tables import ABSENT
 from streamer.tasks.codec import CodecModel, EntropyNetwork
 from streamer.tasks.codec_work import Reading, Writing
@@ -49,21 +49,22 @@ class CodeReader:
 
     def read(self, jobs: Sequence[Read]) -> Calls:
         """Set the codes of `jobs`, each of another stream."""
+        raw = [job for job in jobs if job.reading.mode == RAW]
+        payloads = [(job.reading.payload, job.reading.frames, job.reading.n_books) for job in raw]
+        for job, codes in zip(raw, unpack_many(payloads, self._bits), strict=True):
+            job.codes = codes
         for job in jobs:
-            if job.reading.mode != NETWORK:
-                job.codes = self._read(job.reading)
+            if job.reading.mode == TABLES:
+                job.codes = self._read_by_tables(job.reading)
         by_network = [job for job in jobs if job.reading.mode == NETWORK]
         if by_network:
             assert self._network is not None  # no stream of this mode is taken otherwise
             yield from _NetworkReading(self._network, by_network).run()
 
-    def _read(self, reading: Reading) -> Array | None:
-        shape = reading.frames, reading.n_books
+    def _read_by_tables(self, reading: Reading) -> Array | None:
+        assert self._tables is not None  # as above
         try:
-            if reading.mode == TABLES:
-                assert self._tables is not None  # as above
-                return self._tables.decode(reading.payload, *shape, reading.previous)
-            return unpack(reading.payload, *shape, self._bits)
+            return self._tables.decode(reading.payload, reading.frames, reading.n_books, reading.previous)
         except InvalidRequest:
             return None
 

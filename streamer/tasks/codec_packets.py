@@ -33,6 +33,8 @@ class PacketMaker:
 
     def plan(self, packets: Sequence[Array | None]) -> list[Writing]:
         """Return how the codes of the next `packets` are written; None stands for a packet without codes."""
+        if self.header.entropy_mode == RAW:
+            return [Writing(codes, RAW, self._absent, True) for codes in packets if codes is not None]
         planned = []
         previous, since, is_interrupted = self._previous, self._since_keyframe, self._is_interrupted
         for codes in packets:
@@ -63,7 +65,8 @@ class PacketMaker:
         packet = self._writer.packet(
             redundancy + payload, n_books, is_keyframe=writing.is_keyframe, has_fec=bool(redundancy)
         )
-        self._previous = last_codes(writing.codes, self._books)
+        if self.header.entropy_mode != RAW:
+            self._previous = last_codes(writing.codes, self._books)
         self._repeated = writing.codes[:, :REDUNDANT_BOOKS]
         self._since_keyframe = 1 if writing.is_keyframe else self._since_keyframe + 1
         self._is_interrupted = False
@@ -132,7 +135,7 @@ class PacketTaker:
         elif packet is None or codes is None:
             # In mode raw no packet needs another one.
             self._is_broken = self._header.entropy_mode != RAW
-        else:
+        elif self._header.entropy_mode != RAW:
             self._is_broken, self._previous = False, last_codes(codes, self._books)
 
     def _rescued(self, rescuer: Packet) -> Reading | None:

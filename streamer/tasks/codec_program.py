@@ -57,10 +57,11 @@ class CodecProgram:
         graph, pcm = self._model.encode, self._model.pcm
         rows = [_row(stream, graph.groups, {pcm: _given(stream.work.pcm)}) for stream in streams]
         answers = yield Call(graph.name, rows)
-        for stream, answer in zip(streams, answers, strict=True):
-            codes = answer[self._model.codes]
-            # A code out of range would come out as others; its host loop faults a stream that has none.
-            if len(codes) and codes.min() >= 0 and codes.max() >> self._model.bits == 0:
+        found = [answer[self._model.codes] for answer in answers]
+        # Codes out of range would come out as others; the host loop faults a stream that has none.
+        are_good = not (np.concatenate(found) >> self._model.bits).any()
+        for stream, codes in zip(streams, found, strict=True):
+            if len(codes) and (are_good or not (codes >> self._model.bits).any()):
                 stream.done.codes = codes
 
     def _decode(self, streams: Sequence[_Stream]) -> Calls:
