@@ -68,6 +68,7 @@ MESSAGES = (
     Rule("a field that is missing, of a wrong type, or no finite number", "wire/*", "…: *"),
     Rule("a field that is missing, of a wrong type, or no finite number", "wire/*", "….…: *"),
     Rule("an enumeration outside of its values", "wire/protobuf.py", "config.*"),
+    Rule("`Finalize` or `Update` in a codec stream", "session/limits.py", "expected no * in a stream of task codec, *"),
     Rule("a finalize id that is too long", message="expected a finalize id *"),
     Rule("more controls than may wait", message="expected at most * controls *"),
     Rule("audio that does not begin where it should", message="expected first_sample *"),
@@ -96,6 +97,13 @@ CONFIGS = (
     Rule("endpointing out of range", "tasks/endpoint.py"),
     Rule("voice activity options out of range", "tasks/detection.py"),
     Rule("codec options out of range, or of no use in such a stream", "tasks/codec_options.py"),
+    Rule("codec options for another task", "session/limits.py", "expected no codec options *"),
+    Rule("voice activity in a codec stream", "session/limits.py", "expected no vad *"),
+    Rule("a codec option that the model does not have", message="codec *: model *"),
+    Rule("a bitrate that the codec does not have", "tasks/codec.py", "codec bitrate: *"),
+    Rule(
+        "packets of network-coded packets, coded by the network again", "tasks/codec_transcode.py", "codec entropy: *"
+    ),
 )
 
 AUDIO = (
@@ -108,6 +116,9 @@ AUDIO = (
     Rule("an SNC1 packet whose payload is not as long as its codes", "tasks/bit_packing.py", kind="InvalidRequest"),
     Rule("an SNC1 packet whose payload is not as long as its codes", "tasks/range_coder.py", kind="InvalidRequest"),
     Rule("a coded stream that ends too early", "session/hearing.py", "… stream *"),
+    Rule("an SNC1 stream that ends within its header", "session/packet_intake.py", "snc1 stream is truncated, *"),
+    Rule("packets at another sample rate than declared", "session/packet_intake.py", "expected sample_rate *"),
+    Rule("packets of another codec", "tasks/codec.py", "expected packets of model *"),
     Rule("a frame with too many bytes", message="audio frame of * bytes exceeds *"),
     Rule("a frame with too much audio", message="audio frame of * ms exceeds *"),
     Rule("a coded frame that grows beyond the limit", message="audio frame decodes to more *"),
