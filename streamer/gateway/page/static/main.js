@@ -1,5 +1,6 @@
 // Joins the parts of the page.
 import { isPossible, microphones } from "./capture.js";
+import { CodecView } from "./codec_view.js";
 import { FileError } from "./files.js";
 import { FORMATS } from "./formats.js";
 import { Form } from "./form.js";
@@ -12,6 +13,7 @@ import { CaptureError, FileRecording, MicrophoneRecording } from "./recording.js
 import { Refusal, Server } from "./server.js";
 import { clockOf, Sheet } from "./sheet.js";
 import { CAPTURE_PROBLEMS, Status } from "./status.js";
+import { Views } from "./views.js";
 import { Waveform } from "./waveform.js";
 
 const RETRY_MODELS_MS = 2000;
@@ -23,6 +25,8 @@ const gauges = new Gauges(element);
 const status = new Status(element);
 const waveform = new Waveform(element("waveform"));
 const player = new Player();
+const views = new Views(element);
+const codec = new CodecView(element, server);
 const sheet = new Sheet(element, (word, segment) => player.play(word.start_s, segment.end_s));
 
 let recording = null; // the one that runs, or the last one
@@ -31,7 +35,9 @@ let attempt = 0; // counts wishes to start, so that one that was given up comes 
 
 async function loadModels() {
   try {
-    form.showModels(await server.models());
+    const models = await server.models();
+    form.showModels(models.filter(({ task }) => task === "transcribe"));
+    showCodecs(models.filter(({ task }) => task === "codec"));
     element("record").disabled = element("open").disabled = false;
     status.clear("models");
     status.clear("key");
@@ -45,6 +51,11 @@ async function loadModels() {
     status.tell("models", "bad", "The server cannot be reached", "Trying again every few seconds.");
     setTimeout(loadModels, RETRY_MODELS_MS);
   }
+}
+
+function showCodecs(models) {
+  codec.showModels(models);
+  views.allowCodec(models.length > 0);
 }
 
 async function start(state, begin) {

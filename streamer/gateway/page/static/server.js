@@ -16,11 +16,11 @@ export class Server {
     this.key = "";
   }
 
-  // Returns the models that transcribe, as `{ id, name, version, languages, sample_rate, is_default }`.
+  // Returns the models of all tasks, as `{ id, name, version, task, languages, sample_rate, is_default }`.
   // Raises `Refusal`, and `TypeError` if the server cannot be reached.
   async models() {
     const { models } = await this.#ask("v1/models", { method: "GET" });
-    return models.filter(({ task }) => task === "transcribe").map((model) => ({ id: model.name, ...model }));
+    return models.map((model) => ({ id: model.name, ...model }));
   }
 
   // Opens a connection for one stream; raises as `models` does.
