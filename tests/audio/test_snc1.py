@@ -192,6 +192,13 @@ def test_a_relay_lowers_the_bitrate_without_decoding(data: st.DataObject) -> Non
     np.testing.assert_array_equal(unpack(lowered.payload, frames, kept, bits), codes[:, :kept])
 
 
+def test_a_relay_lowers_redundancy_too() -> None:
+    """A packet of one book repeats one."""
+    before, codes = np.array([[1, 2]]), np.array([[3, 4, 5]])
+    packet = Packet(0, 3, True, False, True, pack(before, 10) + pack(codes, 10))
+    assert lower(packet, 1, 1, 10).payload == pack(before[:, :1], 10) + pack(codes[:, :1], 10)
+
+
 def test_a_relay_cannot_add_books() -> None:
     """Nor take what is not there."""
     whole = Packet(0, 3, True, False, False, bytes(raw_bytes(HEADER, 3)))

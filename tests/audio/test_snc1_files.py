@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.audio import snc1_chunks as chunks
-from streamer.audio import snc1_writer
+from streamer.audio import snc1_index, snc1_writer
 from streamer.audio.snc1 import TABLES, Lost, Packet, encode_header, encode_packet
 from streamer.audio.snc1_chunks import Entry
 from streamer.audio.snc1_description import describe
@@ -38,10 +38,10 @@ class Pipe(io.BytesIO):
         return False
 
 
-def to_pipe(total: int, ahead: int | None) -> bytes:
+def to_pipe(total: int, ahead: int | None, has_index: bool = False) -> bytes:
     """Return what a pipe gets, which is told the end `ahead` packets before it, or at the end."""
     pipe = Pipe()
-    writer = FileWriter(pipe, replace(HEADER, has_index=False))
+    writer = FileWriter(pipe, replace(HEADER, has_index=has_index))
     for number, each in enumerate(SENT):
         if number == len(SENT) - (ahead or 0):
             writer.end(total)
@@ -134,7 +134,7 @@ def test_any_sample_can_be_sought() -> None:
         FILE[:-12] + struct.pack("<Q", 2**63) + FILE[-4:],
         FILE[: PLACES[-1]] + chunks.encode_index([Entry(0, 48), Entry(100, 10**9)], PLACES[-1]),
         FILE[: PLACES[-1]] + chunks.encode_index([Entry(100, 48), Entry(0, 99)], PLACES[-1]),
-        FILE[: PLACES[-1]] + chunks.encode_index([Entry(1, 48)], PLACES[-1]),
+        FILE[: PLACES[-1]] + chunks.encode_index([Entry(0, 48), Entry(1, 99)], PLACES[-1]),
         to_pipe(TOTAL, 2),
     ],
     ids=["none", "cut", "damaged", "misplaced", "far away", "outside", "backwards", "between packets", "live"],
@@ -148,6 +148,12 @@ def test_a_file_without_a_good_index_is_searched(data: bytes) -> None:
     check_starts(reader)
 
 
+def test_an_index_alone_does_not_say_how_long_a_stream_is() -> None:
+    """A pipe's header cannot; the end among the packets is looked for."""
+    reader = IndexedReader(io.BytesIO(to_pipe(TOTAL, 2, has_index=True)))
+    assert (reader.was_indexed, reader.total_samples) == (True, TOTAL)
+
+
 def test_losses_are_found_again_after_seeking() -> None:
     """Numbers go on at the place that the index tells."""
     cut = FILE[: PLACES[150]] + FILE[PLACES[153] :]
@@ -157,8 +163,9 @@ def test_losses_are_found_again_after_seeking() -> None:
     assert list(reader.packets(start)) == [*SENT[number:150], Lost(3), *SENT[153:]]
 
 
-def test_the_file_may_be_used_while_packets_are_read() -> None:
+def test_the_file_may_be_used_while_packets_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two readers of one file do not disturb each other."""
+    monkeypatch.setattr(snc1_index, "_BLOCK_BYTES", 100)
     reader = IndexedReader(io.BytesIO(FILE))
     pairs = zip(reader.packets(), reader.packets(reader.start(0, 0)), strict=True)
     assert [one for one, other in pairs if one == other] == SENT

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.audio import snc1_chunks as chunks
+from streamer.audio.crc import crc16
 from streamer.audio.snc1 import TABLES, Header, Lost, Packet, encode_header, encode_packet
 from streamer.audio.snc1_reader import MAX_DAMAGE_BYTES, PacketReader
 from streamer.audio.snc1_writer import StreamWriter
@@ -354,6 +355,22 @@ def test_damage_gives_packets_that_were_sent(
         return
     assert all(each == SENT[number] for number, each in numbered(items))
     assert n_of(items) <= len(SENT)
+
+
+def test_a_packet_inside_a_payload_is_not_heard() -> None:
+    """Where packets begin is known, whatever is in them and wherever they are cut."""
+    inner = encode_packet(Packet(0, 1, True, True, False, b""))
+    outer = Packet(0, 4, True, False, False, inner + bytes(5))
+    data = encode_header(LIVE) + encode_packet(outer)
+    for size in range(1, len(data)):
+        assert read(data, [size])[0] == [outer]
+
+
+def test_a_length_is_written_in_one_way() -> None:
+    """In as few bytes as it takes; all else is damage."""
+    body = b"\x80\x00\x83\x00abc"
+    items, reader = read(encode_header(LIVE) + body + crc16(body).to_bytes(2, "little"))
+    assert (items, reader.damaged_bytes) == ([Lost(1)], 9)
 
 
 def test_a_packet_of_any_length_is_read() -> None:

@@ -164,6 +164,16 @@ def test_frequencies_are_shares_of_the_whole(n_codes: int, seed: int, spread: in
         assert (np.diff(others[np.argsort(their_logits)]) >= 0).all()
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(-300, 300), min_size=1, max_size=40))
+def test_frequencies_are_those_of_the_format(logits: list[int]) -> None:
+    """Step by step in Python's integers, as any other program would compute them."""
+    shares = [int(WEIGHTS[min(max(logits) - logit, 127)]) for logit in logits]
+    expected = [1 + share * (65536 - len(logits)) // sum(shares) for share in shares]
+    expected[logits.index(max(logits))] += 65536 - sum(expected)
+    assert code_network.frequencies(np.array(logits), WEIGHTS).tolist() == expected
+
+
 def test_eight_steps_of_logits_are_a_bit() -> None:
     """Eight below the best is half as frequent; from 127 on all are alike, with what is the least at least."""
     found = code_network.frequencies(np.array([0, -8, -16, -126, -127, -(10**6)]), WEIGHTS)
