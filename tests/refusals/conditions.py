@@ -68,7 +68,7 @@ MESSAGES = (
     Rule("a field that is missing, of a wrong type, or no finite number", "wire/*", "…: *"),
     Rule("a field that is missing, of a wrong type, or no finite number", "wire/*", "….…: *"),
     Rule("an enumeration outside of its values", "wire/protobuf.py", "config.*"),
-    Rule("`Finalize` or `Update` in a codec stream", "session/limits.py", "expected no * in a stream of task codec, *"),
+    Rule("`Finalize` or `Update` in a codec stream", "session/limits.py", "expected no * which has no segments"),
     Rule("a finalize id that is too long", message="expected a finalize id *"),
     Rule("more controls than may wait", message="expected at most * controls *"),
     Rule("audio that does not begin where it should", message="expected first_sample *"),
