@@ -19,10 +19,12 @@ from models.codec.peers import codec2, lyra, opus, speex
 from models.codec.peers.coded import MissingPeer, System
 from models.codec.served import FAMILY, serving
 from models.common.dev_speech import real_speech
+from streamer.cli.logs import configure_logging
 
 RECOGNISER = Path(__file__).parents[2] / "streamer" / "bundles" / "asr-en"
 METRICS = ("pesq", "stoi", "visqol", "dnsmos")
-_LOSSY_EVERY = 3
+# Of the clips whose words are counted, and of those that lose packets, so many-th are taken.
+_WORDS_EVERY, _LOSSY_EVERY = 2, 3
 PEERS = ("codec2", "speex", "opus", "lyra")
 
 
@@ -31,10 +33,12 @@ def main() -> None:
     arguments = _parse()
     systems = [original(), *peer_systems(arguments.with_peers, arguments.peers)]
     cache = Cache(arguments.out / "cache")
-    judge = Judge(judging_clips(arguments.data), cache, arguments.processes)
+    judge = Judge(judging_clips(arguments.data)[:: arguments.every], cache, arguments.processes)
     listener = None
     if not arguments.no_words:
-        listener = Listener([*real_speech(arguments.data / "librispeech_1.tar")], RECOGNISER, cache)
+        spoken = [*real_speech(arguments.data / "librispeech_1.tar")][:: _WORDS_EVERY * arguments.every]
+        listener = Listener(spoken, RECOGNISER, cache)
+    configure_logging("warning")
     with serving(arguments.bundle) if arguments.bundle else nullcontext() as served:
         systems += served.systems() if served else []
         measured = [evaluate(system, judge, listener, arguments.metrics) for system in systems]
@@ -102,6 +106,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, default=Path("../shared/peers"), help="folder of models of peers")
     parser.add_argument("--with-peers", nargs="*", choices=PEERS, default=PEERS, help="which peers to measure")
     parser.add_argument("--metrics", nargs="+", choices=tuple(quality.METRICS), default=METRICS, help="what to measure")
+    parser.add_argument("--every", type=int, default=1, help="take every so many-th clip, for a first look")
     parser.add_argument("--loss", action="store_true", help="measure lost packets too, on every third clip")
     parser.add_argument("--no-words", action="store_true", help="leave out the word errors")
     parser.add_argument("--processes", type=int, default=2, help="that compute figures at once")

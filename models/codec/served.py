@@ -22,7 +22,6 @@ from streamer.session.messages import Audio, AudioOut, CodecOptions, Config, End
 from streamer.tasks.codec import CodecModel
 
 FAMILY = "ours"
-RATES = (1500, 3000, 6000)
 _MESSAGE_BYTES = 1 << 16
 
 
@@ -31,18 +30,23 @@ class ServedCodec:
 
     def __init__(self, host: Host, bundle: Bundle, runner: asyncio.Runner) -> None:
         self.key = f"snc1 {bundle.digest}"
-        self.entropy_modes = _entropy_modes(bundle)
+        model = CodecModel.of(bundle.manifest, bundle.folder)
+        if model is None:
+            raise ValueError(f"expected the bundle of a codec, got {bundle.key}")
+        self.rates = tuple(sorted(model.rates))
+        has = {"raw": True, "tables": model.tables is not None, "network": model.network is not None}
+        self.entropy_modes = tuple(name for name, there in has.items() if there)
         self._host = host
         self._bundle = bundle.manifest.name
         self._runner = runner
 
     def systems(self) -> list[System]:
-        """The codec at each of `RATES`, as files are written unless asked otherwise."""
+        """The codec at each of its rates, as files are written unless asked otherwise."""
         return [
             System(
                 f"ours {rate / 1000:g}", FAMILY, f"{self.key} {rate}", partial(self.code, CodecOptions(bitrate=rate))
             )
-            for rate in RATES
+            for rate in self.rates
         ]
 
     def code(self, options: CodecOptions, samples: np.ndarray) -> Coded:
@@ -93,14 +97,6 @@ def serving(bundle: Path) -> Iterator[ServedCodec]:
             yield ServedCodec(host, load_bundle(bundle), runner)
         finally:
             runner.run(hosting.__aexit__(None, None, None))
-
-
-def _entropy_modes(bundle: Bundle) -> tuple[str, ...]:
-    model = CodecModel.of(bundle.manifest, bundle.folder)
-    if model is None:
-        raise ValueError(f"expected the bundle of a codec, got {bundle.key}")
-    has = {"raw": True, "tables": model.tables is not None, "network": model.network is not None}
-    return tuple(name for name, there in has.items() if there)
 
 
 def payload_bits(stream: bytes) -> int:

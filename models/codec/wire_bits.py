@@ -7,7 +7,7 @@ from models.codec.evaluation_cache import Cache, digest
 from models.codec.judging import Clip
 from models.codec.peers.coded import SAMPLE_RATE
 from models.codec.quality_report import markdown
-from models.codec.served import RATES, ServedCodec, payload_bits
+from models.codec.served import ServedCodec, payload_bits
 from streamer.session.messages import CodecOptions
 
 _FRAMES_PER_PACKET = (1, 5)
@@ -18,7 +18,7 @@ def measure(clips: Sequence[Clip], served: ServedCodec, cache: Cache) -> list[di
 
     The clips are encoded once, at the highest rate; the rest is transcoded, which changes no code.
     """
-    choices = [*product(RATES, served.entropy_modes, _FRAMES_PER_PACKET)]
+    choices = [*product(served.rates, served.entropy_modes, _FRAMES_PER_PACKET)]
     sizes = [
         cache.get(digest("bits", served.key, choices, clip.samples), lambda clip=clip: _sizes(clip, served, choices))
         for clip in clips
@@ -48,7 +48,7 @@ def table(found: Sequence[dict]) -> str:
 
 
 def _sizes(clip: Clip, served: ServedCodec, choices: Sequence[tuple[int, str, int]]) -> list[tuple[int, int]]:
-    whole = served.encode(clip.samples, CodecOptions(bitrate=max(RATES)))
+    whole = served.encode(clip.samples, CodecOptions(bitrate=max(served.rates)))
     sizes = []
     for rate, entropy, frames in choices:
         stream = served.transcode(whole, CodecOptions(bitrate=rate, entropy=entropy, frames_per_packet=frames))

@@ -14,17 +14,18 @@ pytestmark = pytest.mark.train
 
 pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
-from models.codec import quality, quality_report  # noqa: E402
+from models.codec import quality, quality_report, wire_bits  # noqa: E402
 from models.codec.evaluate import peer_systems  # noqa: E402
 from models.codec.evaluation_cache import Cache, digest  # noqa: E402
 from models.codec.judging import Clip, Judge, Measured, original, word_errors  # noqa: E402
 from models.codec.packet_loss import losses  # noqa: E402
 from models.codec.peers import codec2, lyra, opus, speex  # noqa: E402
 from models.codec.peers.coded import Coded, MissingPeer, System, library, to_float, to_int16  # noqa: E402
-from models.codec.served import payload_bits, without  # noqa: E402
+from models.codec.served import payload_bits, serving, without  # noqa: E402
 from streamer.audio.snc1 import Header, Lost, Packet  # noqa: E402
 from streamer.audio.snc1_reader import PacketReader  # noqa: E402
 from streamer.audio.snc1_writer import StreamWriter  # noqa: E402
+from streamer.session.messages import CodecOptions  # noqa: E402
 from streamer.tasks.bit_packing import pack  # noqa: E402
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -288,3 +289,20 @@ def test_sixteen_bits_and_back(speech: np.ndarray) -> None:
     """Peers take and give 16 bits: full scale is kept, what is over is clipped."""
     assert to_int16(np.array([1.5, -1.5, 0.0])).tolist() == [32767, -32768, 0]
     assert np.abs(to_float(to_int16(speech)) - speech).max() <= 0.5 / 32768
+
+
+def test_the_codec_is_served_from_audio_to_packets_and_back(codec_bundle: Path, tmp_path: Path) -> None:
+    """A toy at each of its rates: every sample comes back, with losses too; bits are those of its books."""
+    samples = np.random.default_rng(4).standard_normal(10_000).astype(np.float32) * 0.1
+    with serving(codec_bundle) as served:
+        for system, rate in zip(served.systems(), served.rates, strict=True):
+            coded = system.code(samples)
+            assert len(coded.samples) == len(samples)
+            # Packets of 100 ms, the last one filled up, each a whole number of bytes.
+            assert rate * len(samples) / 16_000 <= coded.payload_bits <= rate * 0.9 + 9 * 7
+        stream = served.encode(samples, CodecOptions(frames_per_packet=1))
+        assert len(served.decode(without(stream, np.arange(40) % 3 == 1))) == len(samples)
+        found = wire_bits.measure([Clip("a", samples)], served, Cache(tmp_path))
+    assert [each["rate"] for each in found] == sorted(rate for rate in served.rates for _ in range(2))
+    assert all(each["wire_kbps"] > each["payload_kbps"] >= each["rate"] / 1000 for each in found)
+    assert len(wire_bits.table(found).splitlines()) == 2 + len(found)
