@@ -215,9 +215,10 @@ def _read_tables(manifest: Manifest, folder: Path) -> dict[str, Array] | None:
     if "tables" not in manifest.task.assets:
         return None
     try:
-        with np.load(folder / manifest.task.assets["tables"], allow_pickle=False) as arrays:
+        # Opened here: numpy leaves a file open that is no archive.
+        with (folder / manifest.task.assets["tables"]).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise BundleError(f"bundle {manifest.name}: cannot read the tables of codes: {error}") from None
 
 
