@@ -57,22 +57,25 @@ class PacketHearing:
             if isinstance(item, Lost):
                 lost += item.n_packets
                 continue
-            arrivals += self._lost(lost, item)
-            arrivals.append(self._arrival(item))
+            arrived = [*self._lost(lost, item), self._arrival(item)]
+            received += sum(map(_samples, arrived))
+            arrivals += arrived
             lost = 0
-            self._check(received, arrivals, elapsed_s)
-        arrivals += self._lost(lost, None)
-        self._check(received, arrivals, elapsed_s)
+            self._check(received, elapsed_s)
+        arrivals += (at_end := self._lost(lost, None))
+        self._check(received + sum(map(_samples, at_end)), elapsed_s)
         return arrivals
 
     def _lost(self, n_packets: int, rescuer: Packet | None) -> list[Arrival]:
         """Packets that did not arrive; the one after them may repeat the last of them."""
-        return [self._arrival(None, rescuer if left == 1 else None) for left in range(n_packets, 0, -1)]
+        # A few bytes may tell of thousands, so they are not listed.
+        alike = [self._arrival(None, count=n_packets - 1)] if n_packets > 1 else []
+        return [*alike, self._arrival(None, rescuer)] if n_packets else []
 
-    def _arrival(self, packet: Packet | None, rescuer: Packet | None = None) -> Arrival:
-        return Arrival(self._reader.header, packet, rescuer, self._reader.total_samples)
+    def _arrival(self, packet: Packet | None, rescuer: Packet | None = None, count: int = 1) -> Arrival:
+        return Arrival(self._reader.header, packet, rescuer, self._reader.total_samples, count=count)
 
-    def _check(self, received: int, arrivals: Sequence[Arrival], elapsed_s: float) -> None:
+    def _check(self, received: int, elapsed_s: float) -> None:
         header = self._reader.header
         if header is None:
             return
@@ -80,7 +83,7 @@ class PacketHearing:
             raise InvalidRequest(
                 f"expected sample_rate {header.sample_rate}, which the snc1 header says, got {self._config.sample_rate}"
             )
-        check_pace(received + len(arrivals) * header.packet_samples, self._config, elapsed_s, self._settings)
+        check_pace(received, self._config, elapsed_s, self._settings)
 
 
 class PacketIntake:
@@ -91,6 +94,8 @@ class PacketIntake:
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Arrival, float]] = deque()
+        # How many packets of the first of them are done with.
+        self._done = 0
         self._received = 0
         self._start = 0
 
@@ -122,7 +127,7 @@ class PacketIntake:
     @property
     def next_end(self) -> int:
         """Position after the next packet; while there is none, behind all that came."""
-        return self._start + (_samples(self._waiting[0][0]) if self._waiting else 1)
+        return self._start + (_packet_samples(self._waiting[0][0]) if self._waiting else 1)
 
     @property
     def end(self) -> int:
@@ -154,8 +159,12 @@ class PacketIntake:
 
     def advance(self) -> None:
         """The next packet is done with."""
-        arrival, _ = self._waiting.popleft()
-        self._start += _samples(arrival)
+        arrival, _ = self._waiting[0]
+        self._start += _packet_samples(arrival)
+        self._done += 1
+        if self._done == arrival.count:
+            self._waiting.popleft()
+            self._done = 0
 
     def to_wire(self, position: int) -> int:
         """Return the wire sample of a position, which is the same."""
@@ -166,4 +175,8 @@ class PacketIntake:
 
 
 def _samples(arrival: Arrival) -> int:
+    return arrival.count * _packet_samples(arrival)
+
+
+def _packet_samples(arrival: Arrival) -> int:
     return 0 if arrival.is_end or arrival.header is None else arrival.header.packet_samples

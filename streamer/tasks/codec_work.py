@@ -21,7 +21,7 @@ class Arrival:
     """What a stream of packets brings next: a packet, a loss (no packet), or the end.
 
     `rescuer` is the packet after a lost one, which may repeat some of it. `total_samples` is how long the stream is, as
-    far as that is known.
+    far as that is known. A loss stands for `count` packets in a row, which are steps of their own all the same.
     """
 
     header: Header | None
@@ -29,6 +29,7 @@ class Arrival:
     rescuer: Packet | None = None
     total_samples: int | None = None
     is_end: bool = False
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -358,6 +358,23 @@ def test_live_packets_are_held_to_real_time(bench: CodecBench) -> None:
     bench.open(decoding()).send(data)
 
 
+def test_endless_losses_cost_nothing_until_they_are_played(bench: CodecBench) -> None:
+    """Packets whose numbers jump tell of hundreds of lost ones each: they are counted, not listed."""
+    header = replace(HEADER, frames_per_packet=16)
+    packets = [Packet(255 * index % 256, 1, True, False, False, bytes(8)) for index in range(2000)]
+    data = encode_header(header) + b"".join(map(encode_packet, packets))
+    stream = bench.open(decoding())
+    for part in cuts(data, 20_000):
+        stream.send(part)
+    assert stream.session.buffered_samples == (1999 * 255 + 1) * 16 * FRAME
+    for _ in range(4):
+        bench.step(stream)
+    heard = frames_of(stream.samples)
+    np.testing.assert_array_equal(heard[0][20:], heard[0][20])
+    for index in range(1, 48):
+        np.testing.assert_allclose(heard[16 + index], heard[15] * 0.5 ** (index + 1), atol=1e-6)
+
+
 def test_frames_of_too_many_bytes_are_refused(tmp_path: Path) -> None:
     """As in every other stream."""
     bench = CodecBench(tmp_path, settings=SessionSettings(max_frame_bytes=100))
