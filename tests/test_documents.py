@@ -58,5 +58,5 @@ def test_operators_read_of_every_series() -> None:
 
 
 def test_the_picture_of_the_whole_stays_small() -> None:
-    """ARCHITECTURE.md has at most 170 lines, so that it is read before the code."""
-    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 170
+    """ARCHITECTURE.md has at most 180 lines, so that it is read before the code."""
+    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 180
