@@ -64,6 +64,7 @@ def lines(found: Description) -> dict[str, str]:
     header = found.header
     frame_ms = 1000 * header.frame_samples / header.sample_rate
     file_rate = 8 * found.n_bytes / found.duration_s if found.duration_s else 0.0
+    every = f"every {header.keyframe_every} packets at least"
     payload = f"{found.payload_bits_per_second:.0f} of them payload"
     losses = f"{found.n_lost} of {found.n_packets} packets lost, {found.damaged_bytes} bytes damaged"
     return {
@@ -73,7 +74,7 @@ def lines(found: Description) -> dict[str, str]:
         "file": f"{found.n_bytes} bytes, {file_rate:.0f} bits per second with header and index",
         "entropy coding": ENTROPY_MODES[header.entropy_mode],
         "books": _books(found),
-        "keyframes": f"{found.n_keyframes}, every {header.keyframe_every} packets",
+        "keyframes": "every packet" if header.keyframe_every == 1 else f"{found.n_keyframes}, {every}",
         "silence": f"{found.n_silent} packets" if header.dtx else "coded like sound",
         "redundancy": f"in {found.n_redundant} packets" if header.fec else "none",
         "losses": losses if found.n_lost or found.damaged_bytes else "none, all checksums are right",

@@ -24,7 +24,8 @@ def blocks(name: str) -> list[str]:
     return BLOCK.findall((ROOT / name).read_text())
 
 
-EXAMPLES = [(name, index) for name in ("docs/client.md", "README.md") for index in range(len(blocks(name)))]
+DOCUMENTS = ("docs/client.md", "docs/codec.md", "README.md")
+EXAMPLES = [(name, index) for name in DOCUMENTS for index in range(len(blocks(name)))]
 
 
 def brief(rate, samples, device, take):
@@ -66,8 +67,9 @@ def closed_clients(monkeypatch):
 
 
 def test_there_are_examples():
-    """Files, microphones, iterables, event loops, reconnecting, keys."""
-    assert len(blocks("docs/client.md")) == 8
+    """Files, microphones, iterables, event loops, codecs, reconnecting, keys."""
+    assert len(blocks("docs/client.md")) == 9
+    assert len(blocks("docs/codec.md")) == 3
     assert len(blocks("README.md")) >= 2
 
 
@@ -87,6 +89,7 @@ def test_an_example_runs(name, index, tmp_path, monkeypatch, capsys):
     with served(host) as addresses, closed_clients(monkeypatch):
         code = code.replace("ws://localhost:8080", addresses.websocket)
         code = code.replace("grpc://localhost:50051", addresses.grpc)
+        code = code.replace("localhost:50051", addresses.grpc.removeprefix("grpc://"))
         exec(compile(code, f"{name} {index}", "exec"), {})
     assert ("wss://" in code) != bool(host.streams)
     if "print" in code and "Warning" not in code:

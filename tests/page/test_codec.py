@@ -61,7 +61,8 @@ def opened(visit: Visiting, which: Any, site: Site, **options: Any) -> browser.V
     return page
 
 
-def coded(page: browser.Visit, path: Path) -> None:
+def coded(page: browser.Visit, path: Path, frames: int = 10) -> None:
+    page.page.select_option("select[name=frames]", str(frames))
     page.page.set_input_files("#codec-file", path)
     page.has_text("codec-status-text", "Done")
 
@@ -89,13 +90,13 @@ def test_there_and_back(mute: Any, codec: Site, visit: Visiting, speech: Path) -
     coded(page, speech)
     found = describe(page.saved("SNC"))
     sound = samples_of(speech.read_bytes())
-    assert (found.missing, found.total_samples, found.header.frames_per_packet) == (None, len(sound), 2)
+    assert (found.missing, found.total_samples, found.header.frames_per_packet) == (None, len(sound), 10)
     page.has_text("packet-count", f"{found.n_packets}, 0 lost")
     page.has_text("byte-count", f"{found.packet_bytes} bytes")
     page.has_text("rate-mean", f"{found.bits_per_second / 1000:.2f} kbit/s")
     page.has_text("rate-payload", f"{found.payload_bits_per_second / 1000:.2f} kbit/s")
     page.has_text("decoded-length", f"{len(sound) / RATE:.2f} s")
-    page.has_text("codec-info", re.compile(r"^codec@1\.0\.0, a packet every 10 ms"))
+    page.has_text("codec-info", re.compile(r"^codec@1\.0\.0, a packet every 50 ms"))
     assert page.saved("Original WAV") == speech.read_bytes()
     np.testing.assert_allclose(samples_of(page.saved("Decoded WAV")), codec_expected(sound), atol=1 / 32768)
 
@@ -172,10 +173,9 @@ def test_files_that_are_no_sound(mute: Any, codec: Site, visit: Visiting, tmp_pa
 def test_packets_are_split_as_the_server_does(mute: Any, codec: Site, visit: Visiting, speech: Path) -> None:
     """However the bytes are cut: header, packets with their payloads, the end."""
     page = opened(visit, mute, codec)
-    page.page.select_option("select[name=frames]", "16")
     page.page.locator("input[name=fec]").check()
     page.page.locator("input[name=dtx]").check()
-    coded(page, speech)
+    coded(page, speech, frames=16)
     stream = page.saved("SNC")
     reader = PacketReader()
     packets = [packet for packet in [*reader.feed(stream), *reader.finish()] if isinstance(packet, Packet)]
