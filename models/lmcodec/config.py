@@ -8,14 +8,15 @@ class Config:
     """The integer network: a dilated causal TCN over past frames and a step over the books of a frame.
 
     `books` is how many books of a frame it codes (the first ones), `size` the codes of a book, `width` the channels of
-    the TCN and of its context, `rank` the inputs of a book's head.
+    the TCN, `rank` the inputs of a book's head, `classes` how many classes of the code before choose the prior.
     """
 
     books: int = 6
     size: int = 1024
-    width: int = 256
+    width: int = 192
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
     rank: int = 64
+    classes: int = 64
 
     @property
     def past(self) -> int:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.codec.config import RATE
 from models.codec.export import round_codec
 from models.codec.model import Codec
-from models.codec.pool import Pool
+from models.codec.pool import Clip, Pool
 from models.codec.train import load
 from models.common import packs
 
@@ -23,13 +24,20 @@ FRAMES_PER_SECOND = 50
 class Codes:
     """Clips of codes: `frames` i16[all frames, books], clip after clip of `lengths`, each of one of `splits`.
 
+    `words` f32[books, size, D] are what the codec has for its codes.
+
     Splits are train, tune (other clips of the same voices) and dev (voices that occur nowhere else, clean_speech).
     """
 
     frames: np.ndarray
     lengths: Sequence[int]
     splits: Sequence[str]
-    size: int
+    words: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Codes of a book."""
+        return self.words.shape[1]
 
     def of(self, split: str) -> list[np.ndarray]:
         """The clips of one split."""
@@ -43,15 +51,17 @@ class Codes:
     def write(self, path: Path) -> None:
         """Write everything to one .npz file, which appears when it is complete."""
         partial = path.with_suffix(".partial.npz")
-        about = json.dumps({"lengths": list(self.lengths), "splits": list(self.splits), "size": self.size})
-        np.savez_compressed(partial, frames=self.frames, about=np.array(about))
+        about = json.dumps({"lengths": list(self.lengths), "splits": list(self.splits)})
+        words = self.words.astype(np.float16)
+        np.savez_compressed(partial, frames=self.frames, words=words, about=np.array(about))
         partial.rename(path)
 
 
 def read_codes(path: Path) -> Codes:
     """Read what `Codes.write` has written."""
     with np.load(path, allow_pickle=False) as arrays:
-        return Codes(arrays["frames"], **json.loads(str(arrays["about"])))
+        words = arrays["words"].astype(np.float32)
+        return Codes(arrays["frames"], words=words, **json.loads(str(arrays["about"])))
 
 
 class Crops:
@@ -115,14 +125,14 @@ def _encode_batch(codec: Codec, clips: Sequence[np.ndarray]) -> Iterator[np.ndar
         yield row[:length].numpy().astype(np.int16)
 
 
-def encode_all(codec: Codec, pool: Path, data: Path, seed: int = 0) -> Codes:
-    """Encode the training clips of the codec's pool, at levels that vary, and the unseen voices of clean_speech."""
+def encode_all(codec: Codec, pool: Path, data: Path, hours: float, seed: int = 0) -> Codes:
+    """Encode training clips of the codec's pool, up to `hours`, at levels that vary, and the unseen voices."""
     rng = np.random.default_rng(seed)
     found: list[np.ndarray] = []
     splits: list[str] = []
     for split in ("train", "tune"):
         speech = Pool(pool, split)
-        clips = sorted(speech.speech, key=lambda clip: clip.length)
+        clips = sorted(_some(speech.speech, hours, rng), key=lambda clip: clip.length)
         levels = 10 ** (rng.uniform(-12, 3, len(clips)) / 20) if split == "train" else np.ones(len(clips))
         audio = (speech.load(clip) * np.float32(level) for clip, level in zip(clips, levels, strict=True))
         found += encode_clips(codec, audio)
@@ -131,7 +141,14 @@ def encode_all(codec: Codec, pool: Path, data: Path, seed: int = 0) -> Codes:
     unseen = [packs.resample(samples, rate) for _, samples, rate in packs.read_pack(data / "clean_speech.tar", "dev")]
     found += encode_clips(codec, unseen)
     splits += ["dev"] * len(unseen)
-    return Codes(np.concatenate(found), [len(clip) for clip in found], splits, codec.config.words)
+    return Codes(np.concatenate(found), [len(clip) for clip in found], splits, codec.quantiser.tables().numpy())
+
+
+def _some(clips: Sequence[Clip], hours: float, rng: np.random.Generator) -> list[Clip]:
+    """Clips in random order until they last `hours`."""
+    drawn = [clips[index] for index in rng.permutation(len(clips))]
+    ends = np.cumsum([clip.length for clip in drawn])
+    return drawn[: int(np.searchsorted(ends, hours * 3600 * RATE)) + 1]
 
 
 def main() -> None:
@@ -141,12 +158,13 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True, help="folder of the codec's decoded clips")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .npz")
+    parser.add_argument("--hours", type=float, default=100.0, help="most hours of training speech")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     codec = load(arguments.codec)
     # Codes are to be those of the bundle.
     round_codec(codec)
-    encode_all(codec, arguments.pool, arguments.data).write(arguments.out)
+    encode_all(codec, arguments.pool, arguments.data, arguments.hours).write(arguments.out)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from models.lmcodec.integer import entropy_graph, entropy_next_graph
 from models.lmcodec.network import Network
 from models.lmcodec.predictor import Predictor, predict_graph
 
-CARD = Path(__file__).with_name("README.md")
 _REFERENCE_STEPS = 40
 
 
@@ -66,6 +65,8 @@ def _add_network(entries: LanguageModels, folder: Path, network: Network) -> Non
     entries.add(folder, "entropy", entropy_graph(network), {"codes": codes})
     generator = torch.Generator().manual_seed(1)
     context = torch.randint(-200, 200, (_REFERENCE_STEPS, config.width), generator=generator, dtype=torch.int32)
+    rows = torch.randint(config.books * config.classes, (_REFERENCE_STEPS, config.books), generator=generator)
+    context = torch.cat([context, rows.to(torch.int32)], 1)
     book = torch.arange(_REFERENCE_STEPS) % config.books
     entries.add(folder, "entropy_next", entropy_next_graph(network), {"context": context, "codes": codes, "book": book})
     entries.parameters["coarse_books"] = config.books

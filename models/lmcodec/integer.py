@@ -67,15 +67,19 @@ class IntegerBlock(nn.Module):
 
 
 class EntropyStep(nn.Module):
-    """One frame of many streams as a `RowStep`: input `codes` of the frame before, output `context` i32[B, width]."""
+    """One frame of many streams as a `RowStep`: input `codes` of the frame before, output `context`.
+
+    The context is i32[B, width + books]: the activations of the trunk, then for each book its row of the prior.
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        trunk = network.trunk
-        self.dilations = network.config.dilations
-        self.size = network.config.size
+        trunk, config = network.trunk, network.config
+        self.dilations, self.size = config.dilations, config.size
         self.register_buffer("table", trunk.embedding.integers())
         self.register_buffer("first", _first_rows(trunk.embedding))
+        prior = network.classes + config.classes * torch.arange(config.books).unsqueeze(1)
+        self.register_buffer("prior", prior.flatten().to(torch.int32))
         self.blocks = nn.ModuleList(IntegerBlock(block) for block in trunk.blocks)
         self.leave = IntegerLinear(trunk.leave)
 
@@ -89,7 +93,7 @@ class EntropyStep(nn.Module):
             after += [past[:, 1:], x.unsqueeze(1)]
             x = block(x, past[:, 0])
         context = self.leave(x).floor().to(torch.int32)
-        return {"context": context}, {"entropy_past": torch.cat(after, 1)}
+        return {"context": torch.cat([context, self.prior[rows]], 1)}, {"entropy_past": torch.cat(after, 1)}
 
 
 class EntropyNextStep(nn.Module):
@@ -112,25 +116,28 @@ class EntropyNextStep(nn.Module):
         self.mix = IntegerLinear(heads.mix)
         self.narrow = IntegerLinear(heads.narrow, with_bias=False)
         self.head = IntegerLinear(heads.head, with_bias=False)
-        self.register_buffer("narrow_offset", _block_offsets(heads.narrow, config))
-        places = heads.head.places.min()
         # From the units of an activation to those of a logit.
         self.head.scale.mul_(2.0 ** (LOGIT_PLACES - FRACTION))
-        frequency = torch.floor(heads.frequency.detach() * 2.0 ** (places + FRACTION) + 0.5)
-        self.register_buffer("head_offset", frequency * 2.0 ** (LOGIT_PLACES - FRACTION - places) + 0.5)
+        self.register_buffer("rounding", torch.tensor(0.5))
+        self.register_buffer("narrow_offset", _block_offsets(heads.narrow, config))
+        prior = torch.floor(heads.prior.weight.detach() * 2**LOGIT_PLACES + 0.5)
+        self.register_buffer("prior", prior.to(torch.int8))
+        self.width = width
 
     def forward(self, inputs: Rows, state: Rows) -> tuple[Rows, Mapping[str, Update]]:
-        """Take `context` i32[B, width], `codes` i64[B, books] (from `book` on they are ignored) and `book` i64[B]."""
+        """Take `context` i32[B, width + books], `codes` i64[B, books], ignored from `book` on, and `book` i64[B]."""
         codes, book = inputs["codes"], inputs["book"]
+        context, prior = inputs["context"].split([self.width, len(self.order)], 1)
         nothing = self.first[-1] + self.size + 1
         rows = torch.where(codes < 0, self.size, codes) + self.first
         rows = torch.where(self.order < book.unsqueeze(1), rows, nothing)
         rows = torch.cat([rows, (nothing + 1 + book).unsqueeze(1)], 1)
-        x = to_u8(self.table[rows].float().sum(1) + inputs["context"].float())
+        x = to_u8(self.table[rows].float().sum(1) + context.float())
         x = to_u8(self.mix(x) + x.float())
         narrow = to_u8(self.narrow(x, self.narrow_offset[book]))
-        logits = self.head(narrow, self.head_offset[book]).floor()
-        return {"logits": logits.to(torch.int32)}, {}
+        logits = self.head(narrow, self.rounding).floor().to(torch.int32)
+        row = prior.gather(1, book.unsqueeze(1))[:, 0].long()
+        return {"logits": logits + self.prior[row]}, {}
 
 
 def entropy_graph(network: Network) -> SlottedGraph:

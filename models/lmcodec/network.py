@@ -3,8 +3,14 @@
 Every frame is the sum of the embeddings of its codes. A dilated causal TCN over past frames gives the context of the
 next; a step over books adds the codes of the frame that are known already and says how likely each code of the next
 book is (the split of LMCodec, arXiv 2303.12984, into the past and the books of a frame; all the rest is our own).
+
+What a table can say is not left to be learnt: the logits start from the frequencies of each code after the class of
+the code before, and embeddings and heads from the words that the codec has for its codes.
 """
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +19,8 @@ from models.lmcodec.quantisation import FRACTION, WEIGHT_LIMIT, QuantisedLinear,
 
 # Logits are integers in units of 2**-LOGIT_PLACES bits.
 LOGIT_PLACES = 3
+# Prior logits lie this many bits below that of their row's likeliest code at most: a signed byte.
+_PRIOR_REACH = 127 * 2.0**-LOGIT_PLACES
 
 
 class CodeEmbedding(nn.Module):
@@ -23,6 +31,16 @@ class CodeEmbedding(nn.Module):
         self.books, self.size = books, size
         self.table = nn.Embedding(books * (size + 1), width)
         nn.init.normal_(self.table.weight, std=0.3)
+
+    @torch.no_grad()
+    def begin(self, words: Tensor) -> None:
+        """Turn words f32[books, size, D] into vectors by one random projection, so that like codes begin alike."""
+        width = self.table.weight.shape[1]
+        projection = torch.randn(words.shape[2], width, generator=torch.Generator().manual_seed(0))
+        vectors = 0.5 * words @ projection / words.shape[2] ** 0.5
+        table = self.table.weight.unflatten(0, (self.books, -1))
+        table.mul_(0.1)
+        table[:, :-1] += vectors
 
     def forward(self, codes: Tensor, quantised: bool = False) -> Tensor:
         """Codes i64[..., books] to f32[..., books, width]."""
@@ -94,13 +112,17 @@ class Heads(nn.Module):
         # The heads of all books below one another: a row of the graph leaves all but its own block zero.
         self.head = QuantisedLinear(config.books * config.rank, config.size, shared_places=True)
         nn.init.normal_(self.mix.weight, std=0.1 / config.width**0.5)
-        nn.init.normal_(self.head.weight, std=0.5 / config.rank**0.5)
-        # Log frequencies of the codes in bits; `head.bias` is not used.
-        self.frequency = nn.Parameter(torch.zeros(config.books, config.size))
+        nn.init.normal_(self.head.weight, std=0.1 / config.rank**0.5)
+        # The prior takes the place of the head's own bias.
         self.head.bias.requires_grad_(False).zero_()
+        self.prior = nn.Embedding(config.books * config.classes, config.size)
+        nn.init.zeros_(self.prior.weight)
 
-    def forward(self, context: Tensor, codes: Tensor, quantised: bool) -> Tensor:
-        """Contexts f32[N, width] and their frames' codes i64[N, books] to logits f32[N, books, size], not rounded."""
+    def forward(self, context: Tensor, prior: Tensor, codes: Tensor, quantised: bool) -> Tensor:
+        """Contexts f32[N, width], rows i64[N, books] of the prior, codes i64[N, books] of the frame.
+
+        Returns logits f32[N, books, size], not rounded.
+        """
         config = self.config
         vectors = self.embedding(codes, quantised)
         known = vectors.cumsum(-2) - vectors
@@ -112,25 +134,52 @@ class Heads(nn.Module):
         narrow = activate(torch.einsum("nkd,krd->nkr", x, weight) + bias, quantised)
         weight, _ = self.head.weights(quantised)
         logits = torch.einsum("nkr,ckr->nkc", narrow, weight.unflatten(1, (config.books, -1)))
-        if not quantised:
-            return logits + self.frequency
-        return logits + to_grid(self.frequency, self.head.places.min() + FRACTION)
+        rows = self.prior(prior)
+        return logits + (to_grid(rows, LOGIT_PLACES) if quantised else rows)
+
+    @torch.no_grad()
+    def limit(self) -> None:
+        """Keep parameters to what bytes can say."""
+        self.embedding.limit()
+        self.book.clamp_(-WEIGHT_LIMIT * 2.0**-FRACTION, WEIGHT_LIMIT * 2.0**-FRACTION)
+        self.prior.weight.clamp_(-_PRIOR_REACH, 0)
 
 
 class Network(nn.Module):
-    """Trunk and heads together."""
+    """Trunk and heads together; `classes` of the code before choose the prior."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.trunk = Trunk(config)
         self.heads = Heads(config)
+        self.register_buffer("classes", torch.zeros(config.books, config.size + 1, dtype=torch.int64))
+
+    @torch.no_grad()
+    def begin(self, tables: Mapping[str, np.ndarray], words: Tensor) -> None:
+        """Start from tables with one class below and from words f32[books, size, D], books as many as there are."""
+        config = self.config
+        self.classes.copy_(torch.from_numpy(tables["previous_class"][: config.books].astype(np.int64)))
+        frequency = torch.from_numpy(tables["frequencies"][: config.books, :, 0].astype(np.float32)).log2()
+        self.heads.prior.weight.copy_((frequency - frequency.amax(-1, keepdim=True)).flatten(0, 1))
+        words = standardised(words[: config.books])
+        self.trunk.embedding.begin(words)
+        self.heads.embedding.begin(words)
+        heads = nn.functional.pad(words, (0, max(0, config.rank - words.shape[2])))[..., : config.rank]
+        self.heads.head.weight.add_(0.1 * heads.transpose(0, 1).flatten(1))
 
     def forward(self, codes: Tensor, quantised: bool = False) -> Tensor:
         """Codes i64[B, T, books], -1 where absent, to logits in bits f32[B, T, books, size] of those very codes."""
-        context = self.trunk(nn.functional.pad(codes, (0, 0, 1, 0), value=-1)[:, :-1], quantised)
-        logits = self.heads(context.flatten(0, 1), codes.flatten(0, 1), quantised)
+        previous = nn.functional.pad(codes, (0, 0, 1, 0), value=-1)[:, :-1]
+        context = self.trunk(previous, quantised)
+        prior = self.prior_rows(previous)
+        logits = self.heads(context.flatten(0, 1), prior.flatten(0, 1), codes.flatten(0, 1), quantised)
         return logits.unflatten(0, codes.shape[:2])
+
+    def prior_rows(self, previous: Tensor) -> Tensor:
+        """Rows i64[..., books] of the prior after the codes i64[..., books] of the frame before."""
+        book = torch.arange(self.config.books, device=previous.device)
+        return self.classes[book, torch.where(previous < 0, self.config.size, previous)] + book * self.config.classes
 
     def integers(self, codes: Tensor) -> Tensor:
         """What serving computes of the same codes: logits i32[B, T, books, size] in units of 1/8 bit."""
@@ -139,6 +188,10 @@ class Network(nn.Module):
     def limit(self) -> None:
         """Clamp what no quantisation could express; call it before every update."""
         self.trunk.embedding.limit()
-        self.heads.embedding.limit()
-        with torch.no_grad():
-            self.heads.book.clamp_(-WEIGHT_LIMIT * 2.0**-FRACTION, WEIGHT_LIMIT * 2.0**-FRACTION)
+        self.heads.limit()
+
+
+def standardised(words: Tensor) -> Tensor:
+    """Words f32[books, size, D] about their book's mean, by their common deviation: coarse books stay the larger."""
+    words = words - words.mean(1, keepdim=True)
+    return words / words.std().clamp(min=1e-6)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.common.slots import Rows, SlottedGraph, StateSpec, Update
 from models.lmcodec.config import PredictorConfig
-from models.lmcodec.network import CodeEmbedding
+from models.lmcodec.network import CodeEmbedding, standardised
 
 
 class Predictor(nn.Module):
@@ -30,6 +30,16 @@ class Predictor(nn.Module):
         self.mix = nn.Linear(width, width)
         self.heads = nn.Parameter(torch.randn(fine, width, config.size) * width**-0.5)
         self.bias = nn.Parameter(torch.zeros(fine, config.size))
+
+    @torch.no_grad()
+    def begin(self, words: Tensor) -> None:
+        """Start embeddings and heads from the words f32[books, size, D] of the codec, so that like codes are alike."""
+        words = standardised(words)
+        self.past.begin(words)
+        self.known.begin(words)
+        fine = words[self.config.given :]
+        projection = torch.randn(fine.shape[2], self.config.width, generator=torch.Generator().manual_seed(1))
+        self.heads.mul_(0.3).add_((fine @ projection).transpose(1, 2) / fine.shape[2] / 4)
 
     def forward(self, codes: Tensor, heard: Tensor | None = None) -> Tensor:
         """Whole frames i64[B, T, books] to log-odds f32[B, T, books - given, size] of their fine codes.

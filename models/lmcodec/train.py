@@ -56,7 +56,11 @@ def train_network(codes: Codes, out: Path, budget_s: float, rate: float, config:
     """Train the integer network: real numbers first, then quantised."""
     config = config or Config()
     model = Network(config)
-    model.heads.frequency.data.copy_(_log2_frequencies(codes, range(config.books)))
+    if not (out / "checkpoint.pt").exists():
+        tables = build_tables(
+            [clip[:, : config.books] for clip in codes.of("train")], codes.size, Shape(config.classes, 1)
+        )
+        model.begin(tables, torch.from_numpy(codes.words))
     trainer = _trainer(model, out, budget_s, rate, asdict(config))
 
     def loss(batch: Tensor) -> tuple[Tensor, dict[str, float], float]:
@@ -81,6 +85,7 @@ def train_predictor(
     config = config or PredictorConfig()
     model = Predictor(config)
     model.bias.data.copy_(math.log(2) * _log2_frequencies(codes, range(config.given, config.books)))
+    model.begin(torch.from_numpy(codes.words))
     trainer = _trainer(model, out, budget_s, rate, asdict(config))
     generator = torch.Generator().manual_seed(trainer.progress.updates)
 
@@ -98,7 +103,7 @@ def train_predictor(
 def _trainer(model: nn.Module, out: Path, budget_s: float, rate: float, config: dict) -> Trainer:
     out.mkdir(parents=True, exist_ok=True)
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
-    schedule = Schedule(budget_s, rate, warmup_updates=200, hold=0.4)
+    schedule = Schedule(budget_s, rate, warmup_updates=50, hold=0.4)
     settings = Settings(schedule, out, log_every=20, checkpoint_every_s=60, evaluate_every_s=240, clip=1.0)
     return Trainer(model, settings, plain)
 

@@ -15,7 +15,7 @@ from models.lmcodec.predictor import Predictor
 from models.lmcodec.tables import Shape, build_tables
 
 SIZE, BOOKS = 32, 5
-CONFIG = Config(books=3, size=SIZE, width=24, dilations=(1, 2, 4), rank=8)
+CONFIG = Config(books=3, size=SIZE, width=24, dilations=(1, 2, 4), rank=8, classes=5)
 PREDICTOR = PredictorConfig(books=BOOKS, given=2, size=SIZE, width=16)
 
 
@@ -24,7 +24,9 @@ def toy_network(config: Config = CONFIG, seed: int = 0) -> Network:
     torch.manual_seed(seed)
     network = Network(config).eval()
     with torch.no_grad():
-        network.heads.frequency.normal_()
+        network.heads.prior.weight.uniform_(-15, 0)
+        network.classes.random_(0, config.classes)
+        network.heads.head.weight.mul_(10)
         for name, parameter in network.named_parameters():
             if name.endswith("bias") and parameter.requires_grad:
                 parameter.normal_(std=0.3)
