@@ -126,6 +126,11 @@ class CodecModel:
                 raise BundleError(f"bundle {manifest.name}: role {role}: expected {list(dims)}, got {got}")
         if encode.audio is None or encode.audio.input != pcm.name or manifest.sample_rate is None:
             raise BundleError(f"bundle {manifest.name}: role pcm: graph {encode.name} has no audio input {pcm.name}")
+        if (encode.audio.chunk_samples, encode.audio.hop_samples) != (frame, frame):
+            got = f"{encode.audio.chunk_samples} and {encode.audio.hop_samples}"
+            raise BundleError(
+                f"bundle {manifest.name}: role pcm: expected chunks and hops of a frame, {frame}, got {got}"
+            )
         rates = _rates(manifest.name, roles.text("rates"), books)
         default = roles.integer("default_rate", 1)
         if default not in rates:

@@ -84,6 +84,10 @@ def test_the_kind_of_a_stream_follows_its_encodings(tmp_path: Path) -> None:
     assert CodecModel.of(read_manifest(vowels), vowels) is None
 
 
+def with_look_ahead(manifest: Manifest) -> None:
+    manifest["graphs"][0]["audio"]["chunk_samples"] = 120
+
+
 BAD: list[tuple[Callable[[Manifest], None], str]] = [
     (top(program="beam_search"), "bundle codec: expected the program codec, got beam_search"),
     (roles(decoded=None), "bundle codec: task codec needs the role decoded"),
@@ -109,6 +113,10 @@ BAD: list[tuple[Callable[[Manifest], None], str]] = [
     (parameters(coarse_books=5), "bundle codec: parameter coarse_books: expected at most 4, got 5"),
     (parameters(silence_dbfs="low"), "bundle codec: parameter silence_dbfs: expected a number, got 'low'"),
     (without_audio, "bundle codec: role pcm: graph encode has no audio input pcm"),
+    (
+        with_look_ahead,
+        "bundle codec: role pcm: expected chunks and hops of a frame, 80, got 120 and 80",
+    ),
     (top(assets={}), "bundle codec: expected the asset tables beside the network, got none"),
 ]
 
