@@ -216,16 +216,16 @@ def _executed(bundle: Bundle, graph: Graph) -> Iterator[tuple[str, dict[str, lis
             yield told["op_name"], shapes
 
 
-def report(costs: Sequence[Cost]) -> str:
+def report(costs: Sequence[Cost], shapes: Sequence[tuple[int, int]] = SHAPES) -> str:
     """Two tables: what each codec is, and what each of its calls takes."""
     lines = [
         "| bundle | delay, ms | weights, M | MMAC/s | state, KB | "
-        + " | ".join(f"streams/core, {rows} x {frames}" for rows, frames in SHAPES)
+        + " | ".join(f"streams/core, {rows} x {frames}" for rows, frames in shapes)
         + " |",
-        "|" + "---|" * (5 + len(SHAPES)),
+        "|" + "---|" * (5 + len(shapes)),
     ]
     for cost in costs:
-        speeds = [f"{cost.streams_per_core(*shape):.0f}" for shape in SHAPES]
+        speeds = [f"{cost.streams_per_core(*shape):.0f}" for shape in shapes]
         sizes = "+".join(f"{n / 1e6:.2f}" for n in cost.weights)
         work = "+".join(f"{n / 1e6:.0f}" for n in cost.macs_per_s)
         cells = [cost.name, f"{cost.delay_ms:.1f}", sizes, work, f"{cost.state_bytes / 1000:.1f}", *speeds]
