@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from models.codec.encodec import MOST_BOOKS, Encodec, EncodecSizes
-from models.codec.parts import Part, count, expected_shapes, load, require_fit, require_none, seanet_parts, size
+from models.codec.parts import ENTER, Part, count, expected_shapes, load, require_fit, require_none, seanet_parts, size
 from models.common.safe_files import CheckpointError
 
 _BOOK = "quantizer.vq.layers.{}._codebook."
@@ -40,12 +40,12 @@ def encodec_of(where: str, found: Mapping[str, Any]) -> Encodec:
 
 def sizes_of(found: Mapping[str, Any]) -> EncodecSizes:
     """Sizes by the shapes of some tensors; what cannot be seen is as in the released file."""
-    usual, book = EncodecSizes(), _BOOK.format(0) + "embed"
+    usual, book = EncodecSizes(), [_BOOK.format(0) + name for name in ("embed", "embed_avg")]
     return EncodecSizes(
-        filters=size(found, "encoder.model.0.conv.conv.bias", 0, usual.filters),
-        latent=size(found, book, 1, usual.latent),
+        filters=size(found, ENTER, usual.filters),
+        latent=size(found, book, usual.latent, axis=1),
         books=count(found, r"quantizer\.vq\.layers\.(\d+)\.", usual.books),
-        words=size(found, book, 0, usual.words),
+        words=size(found, book, usual.words),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.codec.mimi import HEADS, Mimi, MimiSizes
-from models.codec.parts import Part, as_is, count, load, require_fit, require_none, seanet_parts, size
+from models.codec.parts import ENTER, Part, as_is, count, load, require_fit, require_none, seanet_parts, size
 from models.codec.window_transformer import WindowTransformer
 from models.common.safe_files import CheckpointError
 
@@ -52,17 +52,17 @@ def mimi_of(where: str, named: Mapping[str, Any]) -> Mimi:
 
 def sizes_of(found: Mapping[str, Any]) -> MimiSizes:
     """Sizes by the shapes of some tensors; what cannot be seen is as in the released file."""
-    usual, book = MimiSizes(), _BOOK.format("first", 0) + "embedding_sum"
+    usual, books = MimiSizes(), [_BOOK.format(name, 0) + "embedding_sum" for name in _SPLIT]
     return replace(
         usual,
-        filters=size(found, "encoder.model.0.conv.conv.bias", 0, usual.filters),
-        width=size(found, f"{_LAYER}0.norm1.bias", 0, usual.width),
+        filters=size(found, ENTER, usual.filters),
+        width=size(found, [f"{_LAYER}0.norm1.bias", f"{_LAYER}0.norm1.weight"], usual.width),
         layers=count(found, rf"{re.escape(_LAYER)}(\d+)\.", usual.layers),
-        hidden=size(found, f"{_LAYER}0.linear1.weight", 0, usual.hidden),
+        hidden=size(found, [f"{_LAYER}0.linear1.weight"], usual.hidden),
         first_books=count(found, r"quantizer\.rvq_first\.vq\.layers\.(\d+)\.", usual.first_books),
         rest_books=count(found, r"quantizer\.rvq_rest\.vq\.layers\.(\d+)\.", usual.rest_books),
-        words=size(found, book, 0, usual.words),
-        code_width=size(found, book, 1, usual.code_width),
+        words=size(found, books, usual.words),
+        code_width=size(found, books, usual.code_width, axis=1),
     )
 
 

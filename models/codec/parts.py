@@ -13,6 +13,9 @@ from models.common.safe_files import CheckpointError, listed, parameter_problems
 
 _LARGEST = torch.finfo(torch.float32).max
 
+# Any of these tells how many filters a SEANet has.
+ENTER = tuple(f"encoder.model.0.conv.conv.{name}" for name in ("bias", "weight_v", "weight"))
+
 Shapes = dict[str, torch.Size]
 
 
@@ -115,11 +118,12 @@ def load(model: nn.Module, parts: Sequence[Part], found: Mapping[str, Tensor]) -
     assert set(absent) <= set(dict(model.named_buffers()))
 
 
-def size(found: Mapping[str, Any], name: str, axis: int, usual: int) -> int:
-    """The length of an axis of a tensor, or `usual` where that cannot be seen."""
-    value = found.get(name)
-    if isinstance(value, Tensor) and value.dim() > axis and value.shape[axis] > 0:
-        return value.shape[axis]
+def size(found: Mapping[str, Any], names: Sequence[str], usual: int, axis: int = 0) -> int:
+    """The length of an axis of the first of `names` that is there, or `usual` where that cannot be seen."""
+    for name in names:
+        value = found.get(name)
+        if isinstance(value, Tensor) and value.dim() > axis and value.shape[axis] > 0:
+            return value.shape[axis]
     return usual
 
 
