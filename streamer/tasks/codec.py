@@ -127,9 +127,9 @@ class CodecModel:
         if encode.audio is None or encode.audio.input != pcm.name or manifest.sample_rate is None:
             raise BundleError(f"bundle {manifest.name}: role pcm: graph {encode.name} has no audio input {pcm.name}")
         if (encode.audio.chunk_samples, encode.audio.hop_samples) != (frame, frame):
-            got = f"{encode.audio.chunk_samples} and {encode.audio.hop_samples}"
+            sizes = f"{encode.audio.chunk_samples} and {encode.audio.hop_samples}"
             raise BundleError(
-                f"bundle {manifest.name}: role pcm: expected chunks and hops of a frame, {frame}, got {got}"
+                f"bundle {manifest.name}: role pcm: expected chunks and hops of a frame, {frame}, got {sizes}"
             )
         rates = _rates(manifest.name, roles.text("rates"), books)
         default = roles.integer("default_rate", 1)
