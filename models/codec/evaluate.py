@@ -24,7 +24,7 @@ from streamer.cli.logs import configure_logging
 RECOGNISER = Path(__file__).parents[2] / "streamer" / "bundles" / "asr-en"
 METRICS = ("pesq", "stoi", "visqol", "dnsmos")
 # Of the clips whose words are counted, and of those that lose packets, so many-th are taken.
-_WORDS_EVERY, _LOSSY_EVERY = 2, 3
+_WORDS_EVERY, _LOSSY_EVERY = 2, 5
 PEERS = ("codec2", "speex", "opus", "lyra")
 
 
@@ -107,7 +107,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--with-peers", nargs="*", choices=PEERS, default=PEERS, help="which peers to measure")
     parser.add_argument("--metrics", nargs="+", choices=tuple(quality.METRICS), default=METRICS, help="what to measure")
     parser.add_argument("--every", type=int, default=1, help="take every so many-th clip, for a first look")
-    parser.add_argument("--loss", action="store_true", help="measure lost packets too, on every third clip")
+    parser.add_argument("--loss", action="store_true", help="measure lost packets too, on every fifth clip")
     parser.add_argument("--no-words", action="store_true", help="leave out the word errors")
     parser.add_argument("--processes", type=int, default=2, help="that compute figures at once")
     parser.add_argument("--out", type=Path, required=True, help="folder of results, and of what is kept between runs")

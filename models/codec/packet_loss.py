@@ -85,7 +85,7 @@ def table(found: Sequence[dict]) -> str:
 
 
 def _ours(served: ServedCodec, options: CodecOptions, share: float, samples: np.ndarray) -> Coded:
-    stream = served.encode(samples, options)
+    stream = served.packets(samples, options)
     decoded = served.decode(without(stream, losses(samples, share)))
     return Coded(decoded, payload_bits(stream), len(stream))
 

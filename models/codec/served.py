@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.codec.evaluation_cache import digest
 from models.codec.peers.coded import SAMPLE_RATE, Coded, System
 from streamer.audio.snc1 import Packet, encode_header, encode_packet
 from streamer.audio.snc1_chunks import encode_end
@@ -20,6 +21,8 @@ from streamer.host.host import Host
 from streamer.host.stream import Stream
 from streamer.session.messages import Audio, AudioOut, CodecOptions, Config, End, Packets
 from streamer.tasks.codec import CodecModel
+from streamer.tasks.codec_encode import FILE_FRAMES
+from streamer.tasks.codec_options import MOST_FRAMES_PER_PACKET
 
 FAMILY = "ours"
 _MESSAGE_BYTES = 1 << 16
@@ -39,20 +42,31 @@ class ServedCodec:
         self._host = host
         self._bundle = bundle.manifest.name
         self._runner = runner
+        self._whole: dict[str, bytes] = {}
 
     def systems(self) -> list[System]:
-        """The codec at each of its rates, as files are written unless asked otherwise."""
+        """The codec at each of its rates, in packets as files have them."""
+        options = {rate: CodecOptions(bitrate=rate, frames_per_packet=FILE_FRAMES) for rate in self.rates}
         return [
-            System(
-                f"ours {rate / 1000:g}", FAMILY, f"{self.key} {rate}", partial(self.code, CodecOptions(bitrate=rate))
-            )
-            for rate in self.rates
+            System(f"ours {rate / 1000:g}", FAMILY, f"{self.key} {each}", partial(self.code, each))
+            for rate, each in options.items()
         ]
 
     def code(self, options: CodecOptions, samples: np.ndarray) -> Coded:
-        """Encode f32[n], count the bits, decode."""
-        stream = self.encode(samples, options)
+        """Make packets of f32[n], count the bits, decode."""
+        stream = self.packets(samples, options)
         return Coded(self.decode(stream), payload_bits(stream), len(stream))
+
+    def packets(self, samples: np.ndarray, options: CodecOptions) -> bytes:
+        """The SNC1 stream of f32[n], as `encode` makes it, but the audio is encoded once for all rates and packets.
+
+        The rest is transcoded, which drops books and packs codes anew: name the rate and the frames of a packet.
+        """
+        key = digest(samples)
+        if key not in self._whole:
+            top = CodecOptions(bitrate=max(self.rates), frames_per_packet=MOST_FRAMES_PER_PACKET)
+            self._whole[key] = self.encode(samples, top)
+        return self.transcode(self._whole[key], options)
 
     def encode(self, samples: np.ndarray, options: CodecOptions) -> bytes:
         """The SNC1 stream of f32[n] at 16 kHz; raises the `StreamerError` of the stream."""

@@ -9,15 +9,13 @@ from models.codec.peers.coded import SAMPLE_RATE
 from models.codec.quality_report import markdown
 from models.codec.served import ServedCodec, payload_bits
 from streamer.session.messages import CodecOptions
+from streamer.tasks.codec_encode import FILE_FRAMES
 
-_FRAMES_PER_PACKET = (1, 5)
+_FRAMES_PER_PACKET = (1, FILE_FRAMES)
 
 
 def measure(clips: Sequence[Clip], served: ServedCodec, cache: Cache) -> list[dict]:
-    """Each rate, entropy mode of the bundle and packet length: `payload_kbps` and `wire_kbps`, pooled over the clips.
-
-    The clips are encoded once, at the highest rate; the rest is transcoded, which changes no code.
-    """
+    """Each rate, entropy mode and packet length: `payload_kbps` and `wire_kbps`, pooled over the clips."""
     choices = [*product(served.rates, served.entropy_modes, _FRAMES_PER_PACKET)]
     sizes = [
         cache.get(digest("bits", served.key, choices, clip.samples), lambda clip=clip: _sizes(clip, served, choices))
@@ -48,9 +46,9 @@ def table(found: Sequence[dict]) -> str:
 
 
 def _sizes(clip: Clip, served: ServedCodec, choices: Sequence[tuple[int, str, int]]) -> list[tuple[int, int]]:
-    whole = served.encode(clip.samples, CodecOptions(bitrate=max(served.rates)))
     sizes = []
     for rate, entropy, frames in choices:
-        stream = served.transcode(whole, CodecOptions(bitrate=rate, entropy=entropy, frames_per_packet=frames))
+        options = CodecOptions(bitrate=rate, entropy=entropy, frames_per_packet=frames)
+        stream = served.packets(clip.samples, options)
         sizes.append((payload_bits(stream), 8 * len(stream)))
     return sizes
