@@ -73,7 +73,11 @@ def draw(measured: Sequence[Measured], path: Path, ours: str) -> None:
 
     figure, panels = plt.subplots(2, 4, figsize=(14, 6.4), layout="constrained")
     families = list(dict.fromkeys(each.family for each in measured if each.family != "original"))
-    for axes, (name, title) in zip(panels.flat, FIGURES.items(), strict=False):
+    for axes in panels.flat:
+        axes.axis("off")
+    shown = {name: title for name, title in FIGURES.items() if not all(np.isnan(each.mean(name)) for each in measured)}
+    for axes, (name, title) in zip(panels.flat, shown.items(), strict=False):
+        axes.axis("on")
         for each in measured:
             if each.family == "original":
                 axes.axhline(each.mean(name), color="grey", ls="--", lw=1, label="original")
@@ -85,7 +89,6 @@ def draw(measured: Sequence[Measured], path: Path, ours: str) -> None:
         axes.set_xticks([0.7, 1.5, 3, 6, 12], labels=["0.7", "1.5", "3", "6", "12"])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-    panels.flat[-1].axis("off")
     panels.flat[-1].legend(*panels.flat[0].get_legend_handles_labels(), frameon=False, loc="center")
     figure.savefig(path, dpi=110)
     plt.close(figure)
