@@ -2,64 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from streamer.audio.snc1 import MAX_BITS_PER_BOOK, MAX_BOOKS, NETWORK, RAW, TABLES, Header
-from streamer.bundle.manifest import Audio, Graph, Manifest
+from streamer.bundle.manifest import Audio, Graph, Manifest, Tensor
 from streamer.errors import BundleError, InvalidRequest
-from streamer.tasks.code_network import weights_of
 from streamer.tasks.code_tables import CodeTables
+from streamer.tasks.codec_networks import EntropyNetwork, Predictor, read_tables, tables_of
 from streamer.tasks.roles import Roles
-from streamer.work import Array
 
 PROGRAM = "codec"
 # What a frame that is decoded may be.
 ORDINARY, LOST, SILENT = range(3)
 _MODES = {"": RAW, "raw": RAW, "tables": TABLES, "network": NETWORK}
-
-
-@dataclass(frozen=True, slots=True)
-class EntropyNetwork:
-    """The integer network that tells how likely each code of the first `books` books is.
-
-    Roles of a graph with a state, called once per frame: `entropy_previous` (input, int64 `[books]`, the codes of the
-    frame before, -1 where there are none) and `entropy_context` (output, int32 `[width]`). Of a graph without:
-    `entropy_next_context` (input, that output), `entropy_codes` (input, int64 `[books]`, the codes of the frame as far
-    as they are known), `entropy_book` (input, int64 `[]`) and `entropy_logits` (output, int32 `[codes]`, 1/8 bit).
-    The other books are written by `tables`.
-    """
-
-    graph: Graph
-    previous: str
-    context: str
-    next_graph: Graph
-    next_context: str
-    codes: str
-    book: str
-    logits: str
-    books: int
-    weights: Array
-    tables: CodeTables
-
-
-@dataclass(frozen=True, slots=True)
-class Predictor:
-    """Makes up the codes that were not sent, at the decoder.
-
-    Roles, all of one graph that is called once per frame: `predict_codes` (input, int64 `[books]`, -1 where there is
-    none), `predict_uniform` (input, float32 `[books]`, numbers from 0 to 1 to draw by) and `predict_filled` (output,
-    int64 `[books]`).
-    """
-
-    graph: Graph
-    codes: str
-    uniform: str
-    filled: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +31,8 @@ class CodecModel:
     `delay_samples` (how much later a sample leaves the decoder than it entered the encoder, a frame's time aside),
     `rates` ("1500:3,3000:6", bits per second and their books), `default_rate`, `coarse_books` (of the network) and
     optionally `silence_dbfs`. Asset: `tables`, if codes may be written by tables or by the network.
+
+    `fingerprints` mark the streams of each entropy mode, 8 bytes: of the decoder, and of what its codes are written by.
     """
 
     name: str
@@ -95,6 +55,7 @@ class CodecModel:
     tables: CodeTables | None
     network: EntropyNetwork | None
     predictor: Predictor | None
+    fingerprints: Mapping[int, bytes]
 
     @classmethod
     def of(cls, manifest: Manifest, folder: Path) -> CodecModel | None:
@@ -104,50 +65,27 @@ class CodecModel:
         if manifest.task.program != PROGRAM:
             raise BundleError(f"bundle {manifest.name}: expected the program {PROGRAM}, got {manifest.task.program}")
         roles = Roles(manifest, "task codec")
-        frame, books = roles.integer("frame_samples", 1), roles.integer("books", 1)
-        bits = roles.integer("bits_per_book", 1)
-        if books > MAX_BOOKS or bits > MAX_BITS_PER_BOOK or frame > 0xFFFF:
-            expected = f"at most {MAX_BOOKS} books of {MAX_BITS_PER_BOOK} bits and frames below 65536 samples"
-            raise BundleError(f"bundle {manifest.name}: expected {expected}, got {books} of {bits} and {frame}")
-        encode, pcm = roles.input("pcm", "TYPE_FP32", 2)
-        decode, received = roles.input("received_codes", "TYPE_INT64", 2)
-        codes = roles.output_of(encode, "codes", "TYPE_INT64", 2)
-        kind = roles.input_of(decode, "frame_kind", "TYPE_INT64")
-        decoded = roles.output_of(decode, "decoded", "TYPE_FP32", 2)
-        for role, tensor, dims in (
-            ("pcm", pcm, (-1, frame)),
-            ("codes", codes, (-1, books)),
-            ("received_codes", received, (-1, books)),
-            ("frame_kind", kind, (-1,)),
-            ("decoded", decoded, (-1, frame)),
-        ):
-            if tensor.dims != dims:
-                got = list(tensor.dims)
-                raise BundleError(f"bundle {manifest.name}: role {role}: expected {list(dims)}, got {got}")
-        if encode.audio is None or encode.audio.input != pcm.name or manifest.sample_rate is None:
-            raise BundleError(f"bundle {manifest.name}: role pcm: graph {encode.name} has no audio input {pcm.name}")
-        if (encode.audio.chunk_samples, encode.audio.hop_samples) != (frame, frame):
-            sizes = f"{encode.audio.chunk_samples} and {encode.audio.hop_samples}"
-            raise BundleError(
-                f"bundle {manifest.name}: role pcm: expected chunks and hops of a frame, {frame}, got {sizes}"
-            )
+        frame, books, bits = _sizes(roles)
+        tensors = _tensors(roles, frame, books)
+        (encode, pcm), (decode, received) = tensors["pcm"], tensors["received_codes"]
         rates = _rates(manifest.name, roles.text("rates"), books)
         default = roles.integer("default_rate", 1)
         if default not in rates:
             raise BundleError(f"bundle {manifest.name}: default_rate: expected one of {list(rates)}, got {default}")
-        arrays = _read_tables(manifest, folder)
-        tables = None if arrays is None else _tables(manifest.name, arrays, books, 1 << bits)
-        silence = roles.number("silence_dbfs", 0.0) if "silence_dbfs" in manifest.task.parameters else None
+        arrays = read_tables(manifest, folder)
+        tables = tables_of(manifest.name, arrays, books, 1 << bits)
+        network = EntropyNetwork.of(roles, tables, arrays)
+        assert manifest.sample_rate is not None  # the format requires it of a graph with audio
         return cls(
             name=manifest.name,
             encode=encode,
             pcm=pcm.name,
-            codes=codes.name,
+            codes=tensors["codes"][1].name,
             decode=decode,
             received=received.name,
-            kind=kind.name,
-            decoded=decoded.name,
-            audio=encode.audio,
+            kind=tensors["frame_kind"][1].name,
+            decoded=tensors["decoded"][1].name,
+            audio=_audio(manifest.name, encode, pcm.name, frame),
             sample_rate=manifest.sample_rate,
             frame_samples=frame,
             books=books,
@@ -155,16 +93,12 @@ class CodecModel:
             delay_samples=roles.integer("delay_samples"),
             rates=rates,
             default_rate=default,
-            silence_dbfs=silence,
+            silence_dbfs=roles.number("silence_dbfs", 0.0) if "silence_dbfs" in manifest.task.parameters else None,
             tables=tables,
-            network=_network(roles, arrays, tables),
-            predictor=_predictor(roles, books),
+            network=network,
+            predictor=Predictor.of(roles, books),
+            fingerprints=_fingerprints(manifest, decode, network),
         )
-
-    @property
-    def fingerprint(self) -> bytes:
-        """What marks the streams that this decoder understands, 8 bytes."""
-        return bytes.fromhex(self.decode.sha256)[:8]
 
     def n_books(self, bitrate: int) -> int:
         """Return how many books make a rate in bits per second, the default rate's for 0; raises `InvalidRequest`."""
@@ -182,8 +116,7 @@ class CodecModel:
 
     def check_mode(self, mode: int) -> None:
         """Raise `InvalidRequest` unless codes can be written and read in this mode."""
-        has = {RAW: True, TABLES: self.tables is not None, NETWORK: self.network is not None}
-        if not has.get(mode, False):
+        if mode not in self.fingerprints:
             names = {TABLES: "tables", NETWORK: "network"}
             lacks = names.get(mode, f"mode {mode}")
             raise InvalidRequest(f"codec entropy: model {self.name} has no {lacks} to code with")
@@ -198,11 +131,68 @@ class CodecModel:
         ):
             if expected != got:
                 raise InvalidRequest(f"expected packets of model {self.name} with {name} {expected}, got {got}")
-        # No fingerprint: whoever made the stream does not know, or does not tell.
-        if header.model not in (bytes(8), self.fingerprint):
-            ours, theirs = self.fingerprint.hex(), header.model.hex()
-            raise InvalidRequest(f"expected packets of model {self.name}, {ours}, got those of another, {theirs}")
         self.check_mode(header.entropy_mode)
+        # No fingerprint: whoever made the stream does not know, or does not tell.
+        ours, theirs = self.fingerprints[header.entropy_mode], header.model
+        if theirs not in (bytes(8), ours):
+            other = f"{ours.hex()}, got those of another, {theirs.hex()}"
+            raise InvalidRequest(f"expected packets of model {self.name}, {other}")
+
+
+def _sizes(roles: Roles) -> tuple[int, int, int]:
+    """Samples of a frame, books, and bits of a book."""
+    frame, books = roles.integer("frame_samples", 1), roles.integer("books", 1)
+    bits = roles.integer("bits_per_book", 1)
+    if books > MAX_BOOKS or bits > MAX_BITS_PER_BOOK or frame > 0xFFFF:
+        expected = f"at most {MAX_BOOKS} books of {MAX_BITS_PER_BOOK} bits and frames below 65536 samples"
+        raise BundleError(f"bundle {roles.manifest.name}: expected {expected}, got {books} of {bits} and {frame}")
+    return frame, books, bits
+
+
+def _tensors(roles: Roles, frame: int, books: int) -> dict[str, tuple[Graph, Tensor]]:
+    """The tensors of the encoder and the decoder by role, with their graphs."""
+    encode, pcm = roles.input("pcm", "TYPE_FP32", 2)
+    decode, received = roles.input("received_codes", "TYPE_INT64", 2)
+    found = {
+        "pcm": (encode, pcm),
+        "codes": (encode, roles.output_of(encode, "codes", "TYPE_INT64", 2)),
+        "received_codes": (decode, received),
+        "frame_kind": (decode, roles.input_of(decode, "frame_kind", "TYPE_INT64")),
+        "decoded": (decode, roles.output_of(decode, "decoded", "TYPE_FP32", 2)),
+    }
+    width = {"pcm": (frame,), "codes": (books,), "received_codes": (books,), "frame_kind": (), "decoded": (frame,)}
+    for role, (_, tensor) in found.items():
+        expected = (-1, *width[role])
+        if tensor.dims != expected:
+            got = f"expected {list(expected)}, got {list(tensor.dims)}"
+            raise BundleError(f"bundle {roles.manifest.name}: role {role}: {got}")
+    return found
+
+
+def _audio(bundle: str, encode: Graph, pcm: str, frame: int) -> Audio:
+    audio = encode.audio
+    if audio is None or audio.input != pcm:
+        raise BundleError(f"bundle {bundle}: role pcm: graph {encode.name} has no audio input {pcm}")
+    if (audio.chunk_samples, audio.hop_samples) != (frame, frame):
+        got = f"{audio.chunk_samples} and {audio.hop_samples}"
+        raise BundleError(f"bundle {bundle}: role pcm: expected chunks and hops of a frame, {frame}, got {got}")
+    return audio
+
+
+def _fingerprints(manifest: Manifest, decode: Graph, network: EntropyNetwork | None) -> dict[int, bytes]:
+    digests = [decode.sha256]
+    found = {RAW: bytes.fromhex(decode.sha256)[:8]}
+    if "tables" in manifest.task.assets:
+        files = {asset.file: asset.sha256 for asset in manifest.assets}
+        digests.append(files[manifest.task.assets["tables"]])
+        found[TABLES] = _digest(digests)
+    if network is not None:
+        found[NETWORK] = _digest([*digests, network.graph.sha256, network.next_graph.sha256])
+    return found
+
+
+def _digest(digests: Sequence[str]) -> bytes:
+    return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).digest()[:8]
 
 
 def _rates(bundle: str, text: str, books: int) -> dict[int, int]:
@@ -214,58 +204,3 @@ def _rates(bundle: str, text: str, books: int) -> dict[int, int]:
     if any(rate < 1 or not 1 <= count <= books for rate, count in rates.items()):
         raise BundleError(f"bundle {bundle}: rates: expected positive rates of 1 to {books} books, got {text!r}")
     return rates
-
-
-def _read_tables(manifest: Manifest, folder: Path) -> dict[str, Array] | None:
-    if "tables" not in manifest.task.assets:
-        return None
-    try:
-        # Opened here: numpy leaves a file open that is no archive.
-        with (folder / manifest.task.assets["tables"]).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise BundleError(f"bundle {manifest.name}: cannot read the tables of codes: {error}") from None
-
-
-def _tables(bundle: str, arrays: Mapping[str, Array], books: int, codes: int) -> CodeTables:
-    tables = CodeTables.of(arrays)
-    if (tables.books, tables.codes) != (books, codes):
-        got = f"{tables.books} of {tables.codes}"
-        raise BundleError(f"bundle {bundle}: expected tables of {books} books of {codes} codes, got {got}")
-    return tables
-
-
-def _network(roles: Roles, arrays: Mapping[str, Array] | None, tables: CodeTables | None) -> EntropyNetwork | None:
-    if "entropy_logits" not in roles.manifest.task.roles:
-        return None
-    if arrays is None or tables is None:
-        raise BundleError(f"bundle {roles.manifest.name}: expected the asset tables beside the network, got none")
-    coarse = roles.integer("coarse_books", 1)
-    if coarse > tables.books:
-        roles.refuse("coarse_books", f"at most {tables.books}", coarse)
-    graph, previous = roles.input("entropy_previous", "TYPE_INT64")
-    next_graph, context = roles.input("entropy_next_context", "TYPE_INT32")
-    return EntropyNetwork(
-        graph=graph,
-        previous=previous.name,
-        context=roles.output_of(graph, "entropy_context", "TYPE_INT32").name,
-        next_graph=next_graph,
-        next_context=context.name,
-        codes=roles.input_of(next_graph, "entropy_codes", "TYPE_INT64").name,
-        book=roles.input_of(next_graph, "entropy_book", "TYPE_INT64", 0).name,
-        logits=roles.output_of(next_graph, "entropy_logits", "TYPE_INT32").name,
-        books=coarse,
-        weights=weights_of(arrays),
-        tables=tables,
-    )
-
-
-def _predictor(roles: Roles, books: int) -> Predictor | None:
-    if "predict_filled" not in roles.manifest.task.roles:
-        return None
-    graph, codes = roles.input("predict_codes", "TYPE_INT64")
-    uniform = roles.input_of(graph, "predict_uniform", "TYPE_FP32")
-    filled = roles.output_of(graph, "predict_filled", "TYPE_INT64")
-    if not codes.dims == uniform.dims == filled.dims == (books,):
-        raise BundleError(f"bundle {roles.manifest.name}: expected predict_* of {books} books, got {list(codes.dims)}")
-    return Predictor(graph, codes.name, uniform.name, filled.name)

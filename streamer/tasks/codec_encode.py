@@ -106,7 +106,7 @@ def header_of(model: CodecModel, options: CodecOptions, frames: int) -> Header:
         keyframe_every=1 if mode == RAW else options.keyframe_every or second,
         coarse_books=model.network.books if mode == NETWORK and model.network is not None else 0,
         preskip=model.delay_samples,
-        model=model.fingerprint,
+        model=model.fingerprints[mode],
         dtx=options.dtx,
         fec=options.fec,
     )

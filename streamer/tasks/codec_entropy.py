@@ -12,7 +12,8 @@ from streamer.errors import InvalidRequest
 from streamer.tasks import code_network
 from streamer.tasks.bit_packing import pack_many, unpack_many
 from streamer.tasks.code_tables import ABSENT
-from streamer.tasks.codec import CodecModel, EntropyNetwork
+from streamer.tasks.codec import CodecModel
+from streamer.tasks.codec_networks import EntropyNetwork
 from streamer.tasks.codec_work import Reading, Writing
 from streamer.tasks.range_coder import RangeDecoder, encode_intervals
 from streamer.work import Array, Call, Lease, Row, Tensors

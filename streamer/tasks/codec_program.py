@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamer.tasks.code_tables import ABSENT
-from streamer.tasks.codec import LOST, ORDINARY, CodecModel, Predictor
+from streamer.tasks.codec import LOST, ORDINARY, CodecModel
 from streamer.tasks.codec_entropy import Calls, CodeReader, CodeWriter, Read, Written
+from streamer.tasks.codec_networks import Predictor
 from streamer.tasks.codec_work import Done, Work, Writing, pack_done, unpack_work
 from streamer.work import Array, Call, Row, Tensors
 

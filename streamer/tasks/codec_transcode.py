@@ -133,7 +133,9 @@ class Transcode(CodecStream):
             raise InvalidRequest(f"codec entropy: expected {known} for packets that are coded by the network already")
         options = replace(options, entropy=ENTROPY_MODES[mode], dtx=header.dtx)
         made = header_of(model, options, options.frames_per_packet or header.frames_per_packet)
-        made = replace(made, preskip=header.preskip, total_samples=header.total_samples, model=header.model)
+        # Whose codes these are stays unknown if it was.
+        fingerprint = made.model if any(header.model) else header.model
+        made = replace(made, preskip=header.preskip, total_samples=header.total_samples, model=fingerprint)
         self._taker, self._maker = PacketTaker(header, model.books), PacketMaker(made, model.books)
 
     def _plan(self, codes: Array | None) -> Sequence[Writing]:

@@ -42,7 +42,7 @@ from tests.session.codec_driver import (
     speech,
     transcoding,
 )
-from tests.toys.codec import FRAME, RATE, RATES, SILENCE, codec_expected, write_plain_codec
+from tests.toys.codec import FRAME, RATE, RATES, SILENCE, codec_expected, write_other_tables, write_plain_codec
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -463,6 +463,19 @@ def test_refuses_packets_of_another_version_of_the_model(bench: CodecBench) -> N
     stream.send(encode_header(header) + encode_packet(Packet(0, 1, True, False, False, bytes(1))))
     with pytest.raises(InvalidRequest, match=r"^expected packets of model codec, [0-9a-f]{16}, got those of another"):
         bench.run(stream)
+
+
+def test_tables_of_another_version_matter_to_who_uses_them(tmp_path: Path) -> None:
+    """Raw codes are understood by whoever has the decoder; coded ones need the tables that they were coded by."""
+    audio = speech(1000)
+    (tmp_path / "other").mkdir()
+    ours, theirs = CodecBench(tmp_path), CodecBench(tmp_path / "other", write_other_tables)
+    np.testing.assert_allclose(ours.decoded(theirs.encoded(audio)), codec_expected(audio), atol=1e-6)
+    for entropy in ("tables", "network"):
+        with pytest.raises(
+            InvalidRequest, match=r"^expected packets of model codec, [0-9a-f]{16}, got those of another"
+        ):
+            ours.decoded(theirs.encoded(audio, encoding(entropy=entropy)))
 
 
 def test_numbered_packets_are_refused(bench: CodecBench) -> None:

@@ -67,7 +67,8 @@ def test_what_a_manifest_says(tmp_path: Path) -> None:
     assert (model.sample_rate, model.frame_samples, model.books, model.bits) == (RATE, FRAME, BOOKS, BITS)
     assert (dict(model.rates), model.n_books(0), model.n_books(800)) == (RATES, 4, 1)
     assert [model.mode(name) for name in ("", "raw", "tables", "network")] == [0, 0, 1, 2]
-    assert model.fingerprint == bytes.fromhex(model.decode.sha256)[:8]
+    assert model.fingerprints[0] == bytes.fromhex(model.decode.sha256)[:8]
+    assert len(set(model.fingerprints.values())) == 3
     plain = model_of(write_plain_codec(tmp_path))
     assert (plain.tables, plain.network, plain.predictor, plain.silence_dbfs) == (None, None, None, None)
 

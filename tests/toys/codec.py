@@ -152,9 +152,9 @@ def _predict() -> bytes:
     return g.model()
 
 
-def codec_tables() -> dict[str, np.ndarray]:
+def codec_tables(seed: int = 7) -> dict[str, np.ndarray]:
     """Tables of codes with three classes of neighbours, and the weights of the network."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     classes = rng.integers(0, 3, (2, BOOKS, LEVELS + 1)).astype(np.uint8)
     odds = rng.dirichlet(np.ones(LEVELS), (BOOKS, 3, 3))
     frequencies = 1 + np.floor(odds * (65536 - LEVELS)).astype(np.int64)
@@ -266,10 +266,15 @@ def codec_manifest() -> dict[str, Any]:
     }
 
 
-def write_codec(folder: Path) -> Path:
+def write_other_tables(folder: Path) -> Path:
+    """Write the bundle to `folder/codec`, with tables that say something else."""
+    return write_codec(folder, seed=8)
+
+
+def write_codec(folder: Path, seed: int = 7) -> Path:
     """Write the bundle to `folder/codec`."""
     tables = io.BytesIO()
-    np.savez(tables, **codec_tables())
+    np.savez(tables, **codec_tables(seed))
     return write_bundle(folder, "codec", "1.0.0", _graphs(), codec_manifest(), {"tables.npz": tables.getvalue()})
 
 
