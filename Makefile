@@ -125,9 +125,6 @@ train-whisper: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train a small 
 evaluate-whisper: $(TRAIN_VENV)/.train ## word errors and processor time of the bundle of `make train-whisper`
 	$(TRAIN_BIN)/python -m models.careless_whisper.evaluate --bundle $(WHISPER)/bundles/whisper-nano-en --data $(DATA)
 
-# Page faults of large tensors would take as long as the arithmetic: the allocator keeps what it has.
-train-lmcodec: export MALLOC_MMAP_MAX_ = 0
-train-lmcodec: export MALLOC_TRIM_THRESHOLD_ = 20000000000
 train-lmcodec: $(TRAIN_VENV)/.train ## encode speech by the codec in $(CODEC), train the models of its codes (resumes)
 	test -f $(LMCODEC)/codes.npz || $(TRAIN_BIN)/python -m models.lmcodec.data --codec $(CODEC)/checkpoint.pt \
 		--pool $(CODEC)/pool --data $(DATA) --out $(LMCODEC)/codes.npz

@@ -16,6 +16,7 @@ from models.codec.model import Codec
 from models.codec.pool import Clip, Pool
 from models.codec.train import load
 from models.common import packs
+from models.common.allocator import keep_freed_memory
 
 FRAMES_PER_SECOND = 50
 
@@ -161,6 +162,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=100.0, help="most hours of training speech")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     codec = load(arguments.codec)
     # Codes are to be those of the bundle.
     round_codec(codec)

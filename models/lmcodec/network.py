@@ -165,8 +165,8 @@ class Network(nn.Module):
         words = standardised(words[: config.books])
         self.trunk.embedding.begin(words)
         self.heads.embedding.begin(words)
-        heads = nn.functional.pad(words, (0, max(0, config.rank - words.shape[2])))[..., : config.rank]
-        self.heads.head.weight.add_(0.1 * heads.transpose(0, 1).flatten(1))
+        heads = principal(words, config.rank)
+        self.heads.head.weight.unflatten(1, (config.books, -1))[..., : heads.shape[2]] += 0.1 * heads.transpose(0, 1)
 
     def forward(self, codes: Tensor, quantised: bool = False) -> Tensor:
         """Codes i64[B, T, books], -1 where absent, to logits in bits f32[B, T, books, size] of those very codes."""
@@ -195,3 +195,9 @@ def standardised(words: Tensor) -> Tensor:
     """Words f32[books, size, D] about their book's mean, by their common deviation: coarse books stay the larger."""
     words = words - words.mean(1, keepdim=True)
     return words / words.std().clamp(min=1e-6)
+
+
+def principal(words: Tensor, most: int) -> Tensor:
+    """The `most` main directions of words f32[books, size, D]: f32[books, size, at most `most`]."""
+    _, _, directions = torch.linalg.svd(words.flatten(0, 1), full_matrices=False)
+    return words @ directions[:most].T

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.common.allocator import keep_freed_memory
 from models.common.training import Schedule, Settings, Trainer
 from models.lmcodec.config import Config, PredictorConfig
 from models.lmcodec.data import FRAMES_PER_SECOND, Codes, Crops, read_codes
@@ -30,6 +31,7 @@ def main() -> None:
     """Run from the command line; see --help."""
     arguments = _parse()
     torch.set_num_threads(1)
+    keep_freed_memory()
     torch.manual_seed(0)
     codes = read_codes(arguments.codes)
     if arguments.part == "tables":

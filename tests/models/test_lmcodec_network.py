@@ -15,13 +15,15 @@ import onnxruntime as ort  # noqa: E402
 
 from models.common.parity import Chunks, EngineRun, first_change, largest_difference, torch_alone  # noqa: E402
 from models.lmcodec.config import Config  # noqa: E402
+from models.lmcodec.evaluate import network_bits  # noqa: E402
 from models.lmcodec.integer import entropy_graph  # noqa: E402
 from models.lmcodec.network import Network  # noqa: E402
 from models.lmcodec.quantisation import WEIGHT_LIMIT, QuantisedLinear  # noqa: E402
+from models.lmcodec.tables import Shape, bits, build_tables  # noqa: E402
 from streamer.engine.check import check_bundle  # noqa: E402
 from streamer.tasks.code_network import bounds, frequencies, intervals  # noqa: E402
 from streamer.tasks.range_coder import RangeDecoder, encode_intervals  # noqa: E402
-from tests.models.lmcodec_toys import CONFIG, SIZE, toy_bundle, toy_codes, toy_network  # noqa: E402
+from tests.models.lmcodec_toys import BOOKS, CONFIG, SIZE, toy_bundle, toy_codes, toy_network  # noqa: E402
 
 LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
 
@@ -91,6 +93,17 @@ def test_training_computes_the_integers_of_serving(network: Network, bundle: Pat
     with torch.no_grad():
         whole = network.integers(torch.from_numpy(codes)).numpy()
     assert np.array_equal(all_logits(Served(bundle, 4), codes), whole)
+
+
+def test_a_network_that_has_learnt_nothing_says_what_the_tables_say() -> None:
+    tables = build_tables([toy_codes(2000)], SIZE, Shape(CONFIG.classes, 1))
+    network = Network(CONFIG)
+    network.begin(tables, torch.randn(BOOKS, SIZE, 7))
+    torch.nn.init.zeros_(network.heads.head.weight)
+    network.limit()
+    unseen = toy_codes(500, seed=3)
+    ours = network_bits(network, [unseen], tables["network"])
+    assert ours == pytest.approx(bits(tables, [unseen])[: CONFIG.books], rel=0.01)
 
 
 def test_quantised_network_says_nearly_what_the_real_one_says(network: Network) -> None:
