@@ -30,8 +30,9 @@ class BinaryFrames:
         return Packets(data, first, self._said - first)
 
     def _coded_samples(self) -> int:
-        """Wire samples that all packets so far stand for; the last one may go beyond the end of the audio."""
-        header = self._packets.header
+        """Wire samples that all packets so far stand for, as far as the audio goes."""
+        header, total = self._packets.header, self._packets.total_samples
         if header is None:
             return 0
-        return self._packets.n_packets * header.packet_samples * self._rate // header.sample_rate
+        samples = self._packets.n_packets * header.packet_samples
+        return min(samples, samples if total is None else total) * self._rate // header.sample_rate

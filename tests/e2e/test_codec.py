@@ -97,6 +97,9 @@ async def test_there_and_back(tmp_path, transport):
         assert [message.first_sample for message in packets[1:]] == [
             message.first_sample + message.samples for message in packets[:-1]
         ]
+        # Over WebSocket the client counts them.
+        assert packets[0].first_sample == 0
+        assert packets[-1].first_sample + packets[-1].samples == len(sound)
         assert streams[0] == streams[1]
         assert describe(streams[0]).total_samples == len(sound)
         for sizes in ((100_000,), (1, 2, 48, 333)):
