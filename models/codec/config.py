@@ -47,7 +47,7 @@ class Config:
     response_norm: bool = False
     path_norm: bool = False
     causal: bool = True
-    latent: int = 64
+    latent: int = 160
     books: int = 12
     bits: int = 10
     levels: tuple[int, ...] = ()

@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from models.common.training import Progress
 # Latents of so many updates place the books, and again every so many updates.
 LATENTS_KEPT, _SETTLE_EVERY = 50, 250
 # How fast the size of latents is brought back to 1, and how long its average remembers.
-_HOLD, _MEMORY = 0.05, 0.98
+_HOLD, _MEMORY = 0.1, 0.95
 
 Hints = list[Tensor]
 
@@ -27,10 +28,10 @@ Hints = list[Tensor]
 class Weights:
     """What the parts of the loss count; `hinge`, the adversary's own loss, is only logged."""
 
-    root: float = 6.0
+    root: float = 15.0
     mel: float = 1.0
     wave: float = 2.0
-    rows: float = 300.0
+    rows: float = 400.0
     commitment: float = 0.15
     hints: float = 1.0
     adversarial: float = 0.1
@@ -98,6 +99,8 @@ class Objective:
         self._latents.append(latents.detach().flatten(0, 1))
         if not quantised:
             return latents, torch.zeros((), device=self.device)
+        if latents.requires_grad:
+            latents.register_hook(partial(_without_growth, latents.detach()))
         self._size = _MEMORY * self._size + (1 - _MEMORY) * float(latents.detach().square().mean().sqrt())
         found = quantiser(latents, batch.count, learn=True)
         return found.latent, found.commitment
@@ -116,7 +119,7 @@ class Objective:
 
     @torch.no_grad()
     def _hold_size(self) -> None:
-        """Keep the latents from growing: they would, for louder latents are quantised better until the books follow."""
+        """Bring the latents back to size 1, if slowly: what is left of their growth without its gradient."""
         for parameter in self.model.encoder.leave.parameters():
             parameter.mul_(self._size**-_HOLD)
 
@@ -125,7 +128,16 @@ class Objective:
         with torch.autocast(samples.device.type, enabled=False):
             target, decoded = samples[:, :-delay], decoded[:, delay:].float()
             blank = torch.zeros_like(samples[:, :delay])
-            original = self.model.encoder.transform.rows(samples, blank)[0]
+            transform = self.model.encoder.transform
+            original = transform.rows(samples, blank)[0]
             parts = self.spectral(decoded, target, draw_resolutions(self._rng))
-            parts |= {"wave": wave_loss(decoded, target), "rows": row_loss(rows.float(), original)}
+            parts |= {"wave": wave_loss(decoded, target), "rows": row_loss(rows.float(), original, transform.hz)}
         return parts | self.adversary(decoded, target) if self.adversary else parts
+
+
+def _without_growth(latents: Tensor, gradient: Tensor) -> Tensor:
+    """Take from `gradient` the part that would scale all `latents`.
+
+    Larger latents are quantised better until the books have followed, so that they would grow without end.
+    """
+    return gradient - latents * ((gradient * latents).sum() / latents.square().sum())

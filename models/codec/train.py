@@ -18,7 +18,7 @@ from models.codec.config import Config, Side, stream_codec
 from models.codec.data import Mixing, draw_batches
 from models.codec.distil import Imitation
 from models.codec.model import Codec
-from models.codec.objective import LATENTS_KEPT, Objective, Weights
+from models.codec.objective import Objective, Weights
 from models.codec.pool import Pool, write_pool
 from models.codec.tuning import TuningSet
 from models.common.onnx_export import read_weights
@@ -54,19 +54,11 @@ def main() -> None:
     trainer = Trainer(
         model, settings, plain(config), companions={name: it for name, it in companions.items() if it is not None}
     )
-    objective = Objective(
-        model, trainer.progress, Weights(), _continuous(arguments), arguments.freeze, adversary, imitation
-    )
+    continuous = arguments.continuous if arguments.new_books or not arguments.init else 0
+    objective = Objective(model, trainer.progress, Weights(), continuous, arguments.freeze, adversary, imitation)
     seed = arguments.seed + trainer.progress.updates
     batches = draw_batches(Pool(folder, "train"), config, arguments.batch, seed, Mixing())
     trainer.run(batches, objective, partial(TuningSet(Pool(folder, "tune"), config).report, model))
-
-
-def _continuous(arguments: argparse.Namespace) -> int:
-    """Updates before the quantiser comes in."""
-    if arguments.init is None:
-        return arguments.continuous
-    return LATENTS_KEPT if arguments.new_books else 0
 
 
 def plain(config: Config) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from models.codec.config import RATE
+
 # Below this modulus a coefficient is compressed linearly.
 _FLOOR = 1e-3
 
@@ -21,6 +23,8 @@ class Transform(nn.Module):
         analysis, synthesis = _stft(hop) if self.complex else _mdct(hop)
         self.register_buffer("analysis", analysis.float(), persistent=False)
         self.register_buffer("synthesis", synthesis.float(), persistent=False)
+        hz = (torch.arange(hop) + 0.5) * (RATE / 2 / hop) if kind == "mdct" else _bin_hz(hop)
+        self.register_buffer("hz", hz, persistent=False)
 
     def rows(self, samples: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
         """Map f32[B, T * hop] and the hop before to compressed rows f32[B, T, coefficients] and the last hop."""
@@ -64,6 +68,11 @@ def _stft(hop: int) -> tuple[Tensor, Tensor]:
     share = torch.ones(hop + 1, dtype=torch.float64)
     share[0] = share[-1] = 0.5
     return basis, (basis * torch.cat([share, share])).T.contiguous()
+
+
+def _bin_hz(hop: int) -> Tensor:
+    hz = torch.arange(hop + 1) * (RATE / 2 / hop)
+    return torch.cat([hz, hz])
 
 
 def _window(n: Tensor, hop: int) -> Tensor:
