@@ -143,17 +143,14 @@ def random_kinds(config: Config) -> Tensor:
 
 
 def read_bundle(folder: Path) -> Codec:
-    """The codec of a bundle, to train on; raises `ValueError` if its words are not in it as they were learnt."""
+    """The codec of a bundle, to train on; raises `ValueError` if a weight is not in it, as small ones that were folded."""
     model = Codec(config_of(json.loads((folder / CONFIG).read_text(encoding="utf-8"))))
     found = {**read_weights(folder / "encode.onnx", "step."), **read_weights(folder / "decode.onnx", "step.")}
-    words = [found[name] for name in ("words.tables.0", "words.tables.1") if name in found]
-    rows = torch.cat(words).unflatten(0, (model.config.books, -1))
-    known = {name: found[name] for name in model.state_dict() if name in found}
-    missing, _ = model.load_state_dict({**known, "quantiser.absent": rows[:, -1]}, strict=False)
+    missing, _ = model.load_state_dict({name: found[name] for name in model.state_dict() if name in found}, False)
     # How often a word was used is known to training alone.
-    unexpected = [name for name in missing if not name.endswith((".usage", ".mass"))]
-    if unexpected:
-        raise ValueError(f"bundle {folder.name}: expected weights called {', '.join(unexpected)}, got none")
+    needed = [name for name in missing if not name.endswith((".usage", ".mass"))]
+    if needed:
+        raise ValueError(f"bundle {folder.name}: expected weights called {', '.join(needed)}, got none")
     return model.eval()
 
 

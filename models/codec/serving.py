@@ -40,11 +40,11 @@ class DecodeStep(nn.Module):
     def __init__(self, model: Codec) -> None:
         super().__init__()
         self.decoder, self.frame_samples = model.decoder, model.config.frame_samples
-        self.words = Words(model.quantiser)
+        self.quantiser = Words(model.quantiser)
 
     def forward(self, inputs: Rows, state: Rows) -> tuple[Rows, Mapping[str, Update]]:
         """Take T frames and the row of the decoder."""
-        samples, past = self.decoder.step(self.words(inputs["codes"]), inputs["kind"], state[DECODER])
+        samples, past = self.decoder.step(self.quantiser(inputs["codes"]), inputs["kind"], state[DECODER])
         return {"pcm": samples.unflatten(1, (-1, self.frame_samples))}, {DECODER: past}
 
 
@@ -53,9 +53,7 @@ class Search(nn.Module):
 
     def __init__(self, quantiser: Quantiser) -> None:
         super().__init__()
-        self.books = nn.ModuleList(
-            book if isinstance(book, ScalarBook) else VectorSearch(book) for book in quantiser.books
-        )
+        self.books = _tables(quantiser)
 
     def forward(self, latents: Tensor) -> Tensor:
         """The codes of all books, each of what those before left over."""
@@ -67,54 +65,47 @@ class Search(nn.Module):
         return torch.stack(codes, 2)
 
 
-class VectorSearch(nn.Module):
-    """A vector book: which of its `keys` is most like a vector, and the word that stands for it."""
+class VectorTable(nn.Module):
+    """A vector book as a table of keys and one of words; ONNX Runtime makes both of the codebook at load."""
 
     def __init__(self, book: VectorBook) -> None:
         super().__init__()
-        self.project = book.project
-        codebook = book.codebook.detach()
-        words = book.words(torch.arange(len(codebook))).detach()
-        self.codebook = nn.Parameter(codebook.clone())
-        # Where the vector is the latent itself, one table is all there is.
-        self.words = self.codebook if torch.equal(words, codebook) else nn.Parameter(words)
-        self.keys = nn.Parameter(functional.normalize(codebook, dim=1)) if book.cosine else self.codebook
-        self.bias = None if book.cosine else nn.Parameter(-0.5 * codebook.square().sum(1))
+        self.project, self.expand, self.cosine = book.project, book.expand, book.cosine
+        self.codebook = nn.Parameter(book.codebook.detach().clone())
 
     def forward(self, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """Words f32[B, T, D] and codes i64[B, T] of f32[B, T, D]."""
-        code = functional.linear(self.project(residual), self.keys, self.bias).argmax(2)
-        return functional.embedding(code, self.words), code
+        """Words f32[B, T, D] and codes i64[B, T] of f32[B, T, D]: the key most like the vector."""
+        keys = functional.normalize(self.codebook, dim=1) if self.cosine else self.codebook
+        bias = None if self.cosine else -0.5 * self.codebook.square().sum(1)
+        code = functional.linear(self.project(residual), keys, bias).argmax(2)
+        return functional.embedding(code, self.table()), code
+
+    def table(self) -> Tensor:
+        """All words f32[K, D]."""
+        return self.expand(self.codebook)
 
 
 class Words(nn.Module):
-    """Codes i64[B, T, Q] to latents f32[B, T, D]: a gather of all books at once, and a sum.
+    """Codes i64[B, T, Q] to latents f32[B, T, D]: one gather of the words of all books, and a sum.
 
     A code below 0 was not sent, and one beyond the book counts as its last, so that no input reads out of bounds.
     """
 
     def __init__(self, quantiser: Quantiser) -> None:
         super().__init__()
-        tables = quantiser.tables()
-        words, width = tables.shape[1:]
-        self.last = words - 1
-        # The words of a book and what stands for it when it was not sent. A scalar book has a table of its own: its
-        # words are no half-precision numbers, and all others are.
-        rows = torch.cat([tables, quantiser.absent.detach().unsqueeze(1)], 1)
-        split = int(isinstance(quantiser.books[0], ScalarBook))
-        self.tables = nn.ParameterList(
-            nn.Parameter(part.reshape(-1, width)) for part in (rows[:split], rows[split:]) if len(part)
-        )
-        self.counts = [len(table) // (words + 1) for table in self.tables]
+        self.books, self.absent = _tables(quantiser), quantiser.absent
+        self.words = quantiser.config.words
 
     def forward(self, codes: Tensor) -> Tensor:
         """Sum the words of the books that were sent, and what stands for the others."""
-        rows = torch.where(codes < 0, self.last + 1, codes.clamp_max(self.last))
-        parts = []
-        for table, part in zip(self.tables, rows.split(self.counts, 2), strict=True):
-            first = torch.arange(part.shape[2]) * (self.last + 2)
-            parts.append(functional.embedding(part + first, table).sum(2))
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        rows = torch.where(codes < 0, self.words, codes.clamp_max(self.words - 1))
+        first = torch.arange(len(self.books)) * (self.words + 1)
+        return functional.embedding(rows + first, self.table()).sum(2)
+
+    def table(self) -> Tensor:
+        """f32[Q * (K + 1), D]: of each book the words, then what stands for it when it was not sent."""
+        books = zip(self.books, self.absent.split(1), strict=True)
+        return torch.cat([part for book, absent in books for part in (_words(book, self.words), absent)])
 
 
 def states(model: Codec) -> list[StateSpec]:
@@ -128,6 +119,14 @@ def states(model: Codec) -> list[StateSpec]:
 def finite(pcm: Tensor) -> Tensor:
     """PCM without what would stay in a stream's state for ever: not-a-numbers are 0, the rest is clipped."""
     return torch.where(pcm.isnan(), 0.0, pcm).clamp(-_LOUDEST, _LOUDEST)
+
+
+def _words(book: nn.Module, count: int) -> Tensor:
+    return book.table() if isinstance(book, VectorTable) else book.words(torch.arange(count))
+
+
+def _tables(quantiser: Quantiser) -> nn.ModuleList:
+    return nn.ModuleList(book if isinstance(book, ScalarBook) else VectorTable(book) for book in quantiser.books)
 
 
 def encoder_reach(config: Config) -> int:

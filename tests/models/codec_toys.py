@@ -12,7 +12,6 @@ import torch
 from models.codec.config import LOST, ORDINARY, SILENT, Config, Side, stream_codec
 from models.codec.export import decode_graph, encode_graph, export_bundle, round_codec
 from models.codec.model import Codec
-from models.codec.quantiser import VectorBook
 from models.common.parity import Chunks, torch_alone
 from streamer.engine.runner import Runner
 from streamer.work import Lease, Row
@@ -45,9 +44,6 @@ def toy_codec(name: str, seed: int = 3) -> Codec:
         model.quantiser.absent += torch.randn_like(model.quantiser.absent) * 0.3
         latents = model.encoder(torch.randn(8, 100 * model.config.frame_samples) * 0.1).flatten(0, 1)
         model.quantiser.begin(latents)
-        for book in model.quantiser.books:
-            if isinstance(book, VectorBook):
-                book.codebook.mul_(2)
     round_codec(model)
     return model
 

@@ -115,7 +115,7 @@ def test_the_exported_bundle_checks(model: Codec, bundle: Path) -> None:
 
 
 def test_a_codec_comes_back_from_its_bundle(model: Codec, bundle: Path) -> None:
-    """What training may begin from has the weights that were exported, if the words are kept as they were learnt."""
+    """What training may begin from has the weights that were exported, or says which were folded into others."""
     if model.config.code_width:
         with pytest.raises(ValueError, match=r"^bundle toy-codec: expected weights called quantiser.books.1.codebook,"):
             read_bundle(bundle)
