@@ -143,7 +143,7 @@ def random_kinds(config: Config) -> Tensor:
 
 
 def read_bundle(folder: Path) -> Codec:
-    """The codec of a bundle, to train on; raises `ValueError` if a weight is not in it, as small ones that were folded."""
+    """The codec of a bundle, to train on; raises `ValueError` for weights that were folded into others."""
     model = Codec(config_of(json.loads((folder / CONFIG).read_text(encoding="utf-8"))))
     found = {**read_weights(folder / "encode.onnx", "step."), **read_weights(folder / "decode.onnx", "step.")}
     missing, _ = model.load_state_dict({name: found[name] for name in model.state_dict() if name in found}, False)
