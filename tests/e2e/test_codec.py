@@ -262,6 +262,52 @@ async def test_a_stream_that_was_cut_off(tmp_path, transport):
     assert 0 < len(joined(AudioOut, messages)) < 2 * RATE * 0.5
 
 
+def damaged(stream: bytes, rng: np.random.Generator) -> bytes:
+    """Bytes changed, cut out, doubled and put in, anywhere but in the header."""
+    data = bytearray(stream)
+    for _ in range(rng.integers(1, 6)):
+        at, size = int(rng.integers(48, max(49, len(data) - 40))), int(rng.integers(1, 30))
+        match rng.integers(4):
+            case 0:
+                data[at : at + size] = rng.bytes(size)
+            case 1:
+                del data[at : at + size]
+            case 2:
+                data[at:at] = data[at : at + size]
+            case 3:
+                data[at:at] = rng.bytes(size)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("entropy", ["raw", "tables", "network"])
+@with_loop
+async def test_damage_ends_in_sound_or_in_a_refusal(tmp_path, entropy):
+    """Whatever becomes of packets on the way: no hang, no fault, no sound that is too long; neighbours hear nothing."""
+    rng, sound = np.random.default_rng(7), audio(0.4)
+    async with serving(tmp_path, "websocket", write=write_codec) as served:
+        packets = await coded(served.connect, sound, CodecOptions(entropy=entropy, fec=True, dtx=True))
+        whole = await decoded(served.connect, packets)
+        broken = [damaged(packets, rng) for _ in range(30)]
+        found = await asyncio.gather(
+            *(decoded(served.connect, data) for data in (packets, *broken[:12])), return_exceptions=True
+        )
+        found += [await one for one in (settled(decoded(served.connect, data)) for data in broken[12:])]
+    np.testing.assert_array_equal(found[0], whole)
+    assert len(whole) == len(sound)
+    kinds = {type(each) for each in found}
+    assert kinds <= {np.ndarray, InvalidRequest}
+    heard = [each for each in found if isinstance(each, np.ndarray)]
+    assert len(heard) > len(found) / 2
+    # Where the end was damaged, nobody knows that the last packet is not full.
+    assert max(len(each) for each in heard) < len(sound) + 5 * 80
+
+
+async def settled(work: Any) -> Any:
+    """What comes of it, an error too."""
+    (found,) = await asyncio.gather(work, return_exceptions=True)
+    return found
+
+
 @pytest.mark.parametrize("transport", ["grpc", "websocket"])
 @with_loop
 async def test_whole_files_by_the_client(tmp_path, transport):
