@@ -18,17 +18,19 @@ MOST_PACKETS_PER_KEYFRAME = 65535
 
 @dataclass(frozen=True, slots=True)
 class CodecOptions:
-    """Options of one codec stream, from its config. PCM to `snc1` encodes, `snc1` to PCM decodes, `snc1` to `snc1`
-    changes rate, packets or entropy coding without any audio in between.
+    """Options of one codec stream, from its config.
 
-    `output` is `snc1` or a PCM encoding; "" is `snc1` for audio and `pcm_s16le` for packets. Decoded audio has
-    `output_rate` Hz, 0 for the model's own. The rest is about packets that are made: `bitrate` in bits per second of
-    their codes before entropy coding, one of the model's rates; 0 is its default, or as they come in. A packet holds
-    `frames_per_packet` frames; 0 is 1 in live streams and 5 in files. `entropy` is how codes are written: `raw` fixed
-    width, `tables` order-1 statistics, `network` the bundle's integer network; "" is `raw`. Entropy coding begins
-    anew every `keyframe_every` packets, 0 for a second's worth. `fec` repeats the coarse codes of each packet in the
-    next one, `dtx` sends nothing but a mark for silent frames. `predict` has the decoder make up the fine codes that
-    were not sent.
+    PCM to `snc1` encodes, `snc1` to PCM decodes, `snc1` to `snc1` changes rate, packets or entropy coding without any
+    audio in between. `output` is `snc1` or a PCM encoding; "" is `snc1` for audio and `pcm_s16le` for packets. Decoded
+    audio has `output_rate` Hz, 0 for the model's own; `predict` has the decoder make up the fine codes that were not
+    sent.
+
+    The rest is about packets that are made; where they are made of packets, what is not asked for stays as it comes.
+    `bitrate` is that of the codes before entropy coding, in bits per second and one of the model's; 0 is its default.
+    A packet holds `frames_per_packet` frames; 0 is 1 in live streams and 5 in files. `entropy` is how codes are
+    written: `raw` in fixed width, `tables` by order-1 statistics, `network` by the bundle's integer network; "" is
+    `raw`. Entropy coding begins anew every `keyframe_every` packets, 0 for a second's worth. `fec` repeats the coarse
+    codes of each packet in the next one, `dtx` sends nothing but a mark for frames of silence.
     """
 
     output: str = ""
@@ -40,9 +42,6 @@ class CodecOptions:
     fec: bool = False
     dtx: bool = False
     predict: bool = False
-
-
-NO_CODEC = CodecOptions()
 
 
 def check_codec(codec: CodecOptions, encoding: str) -> None:

@@ -89,6 +89,8 @@ def _detect(model: str, detection: Detection, options: TaskOptions) -> Task:
 
 
 def _code(model: CodecModel, options: TaskOptions) -> Task:
+    if options.decoding != Decoding():
+        raise InvalidRequest(f"model {model.name} codes audio and has no search, got options of decoding")
     if options.encoding != SNC1:
         return Encode(model, options.codec, options.is_live)
     if output_of(options.codec, options.encoding) == SNC1:

@@ -20,6 +20,7 @@ from streamer.session.messages import (
     ClientMessage,
     CodecOptions,
     Config,
+    Decoding,
     Done,
     End,
     Endpointing,
@@ -401,6 +402,10 @@ BAD: list[tuple[Config, str]] = [
     (replace(FILE, resumable=True), "expected a task of words for a stream that can be resumed, got codec"),
     (replace(SNC1, resumable=True), "expected a task of words for a stream that can be resumed, got codec"),
     (replace(SNC1, channels=2), "expected 1 channel, got 2"),
+    (
+        replace(FILE, decoding=Decoding(n_best=2)),
+        "model codec codes audio and has no search, got options of decoding",
+    ),
     (encoding(bitrate=5), "codec bitrate: expected one of 800, 1600, 3200 for model codec, got 5"),
     (encoding(output="pcm_s16le"), "codec output: expected snc1 for audio in pcm_f32le, got 'pcm_s16le'"),
     (encoding(output="mp3"), f"codec output: expected one of {', '.join(OUTPUTS)} or nothing, got 'mp3'"),
