@@ -48,11 +48,7 @@ def encodec_peer(sizes: EncodecSizes = TOY_ENCODEC) -> Peer:
         quantizer = ResidualVectorQuantizer(dimension=sizes.latent, n_q=sizes.books, bins=sizes.words)
         parts = SEANetEncoder(**shape), SEANetDecoder(**shape), quantizer
         model = EncodecModel(*parts, [24.0], RATE, 1).eval().requires_grad_(False)
-    for name, parameter in model.named_parameters():
-        if name.endswith("weight_g"):
-            parameter.mul_(1 + 0.3 * torch.rand_like(parameter))
-        elif ".lstm." in name:
-            parameter.mul_(2)
+    _answer(model)
     latents = torch.cat([model.encoder(x[:, None]) for x in sounds(3)], 2)[0].T
     for layer in quantizer.vq.layers:
         book = layer._codebook
@@ -84,6 +80,7 @@ def mimi_peer(sizes: MimiSizes = TOY_MIMI) -> Peer:
             parameter.uniform_(0.1, 0.3)
         elif "norm" in name:
             parameter.add_(0.1 * torch.randn_like(parameter))
+    _answer(model.encoder, model.decoder)
     latent = torch.cat([model._encode_to_unquantized_latent(x[:, None]) for x in sounds(4)], 2)
     for part in (model.quantizer.rvq_first, model.quantizer.rvq_rest):
         rest = part.input_proj(latent)[0].T
@@ -124,6 +121,18 @@ def pcm_chunks(pcm: Tensor, frame_samples: int) -> list[dict[str, np.ndarray]]:
 def code_chunks(codes: Tensor) -> list[dict[str, np.ndarray]]:
     """Codes i64[1, T, Q] as steps of an ordinary frame."""
     return [{"codes": frame[None], "kind": np.zeros(1, np.int64)} for frame in codes[0].numpy()]
+
+
+def _answer(*modules: nn.Module) -> None:
+    """Let what goes in matter for what comes out: the weights that torch begins with let a signal fade away."""
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            if ".lstm." in name:
+                parameter.mul_(2)
+            elif name.endswith("bias"):
+                parameter.mul_(0.1)
+            elif not name.endswith("weight_v"):
+                parameter.mul_(1.7 + 0.2 * torch.rand_like(parameter))
 
 
 def _words(latents: Tensor, count: int) -> Tensor:
