@@ -94,11 +94,12 @@ def wav_header(n_bytes: int, encoding: str, sample_rate: int) -> bytes:
     """Return what a WAV file of `n_bytes` of mono PCM begins with; an odd number of bytes is followed by a zero."""
     tag, bits = _TAGS[encoding]
     size = bits // 8
-    form = struct.pack("<HHIIHHH", tag, 1, sample_rate, sample_rate * size, size, bits, 0)
-    chunks = b"WAVE" + _chunk(b"fmt ", form)
-    if tag != _PCM:
-        # Other formats than integers must say how many samples there are.
-        chunks += _chunk(b"fact", struct.pack("<I", n_bytes // size))
+    form = struct.pack("<HHIIHH", tag, 1, sample_rate, sample_rate * size, size, bits)
+    if tag == _PCM:
+        chunks = b"WAVE" + _chunk(b"fmt ", form)
+    else:
+        # Other formats have an extension, which is empty, and must say how many samples there are.
+        chunks = b"WAVE" + _chunk(b"fmt ", form + bytes(2)) + _chunk(b"fact", struct.pack("<I", n_bytes // size))
     chunks += b"data" + struct.pack("<I", n_bytes)
     return b"RIFF" + struct.pack("<I", len(chunks) + n_bytes + n_bytes % 2) + chunks
 
