@@ -8,7 +8,8 @@ class Config:
     """The integer network: a dilated causal TCN over past frames and a step over the books of a frame.
 
     `books` is how many books of a frame it codes (the first ones), `size` the codes of a book, `width` the channels of
-    the TCN, `rank` the inputs of a book's head, `classes` how many classes of the code before choose the prior.
+    the TCN, `rank` the inputs of a book's head. `previous` classes of the code before and `below` of the one below
+    choose the prior.
     """
 
     books: int = 6
@@ -16,7 +17,13 @@ class Config:
     width: int = 192
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
     rank: int = 64
-    classes: int = 64
+    previous: int = 16
+    below: int = 4
+
+    @property
+    def contexts(self) -> int:
+        """Rows of the prior of a book."""
+        return self.previous * self.below
 
     @property
     def past(self) -> int:

@@ -65,7 +65,9 @@ def _add_network(entries: LanguageModels, folder: Path, network: Network) -> Non
     entries.add(folder, "entropy", entropy_graph(network), {"codes": codes})
     generator = torch.Generator().manual_seed(1)
     context = torch.randint(-200, 200, (_REFERENCE_STEPS, config.width), generator=generator, dtype=torch.int32)
-    rows = torch.randint(config.books * config.classes, (_REFERENCE_STEPS, config.books), generator=generator)
+    rows = torch.randint(
+        config.books * config.contexts - config.below, (_REFERENCE_STEPS, config.books), generator=generator
+    )
     context = torch.cat([context, rows.to(torch.int32)], 1)
     book = torch.arange(_REFERENCE_STEPS) % config.books
     entries.add(folder, "entropy_next", entropy_next_graph(network), {"context": context, "codes": codes, "book": book})

@@ -69,7 +69,7 @@ class IntegerBlock(nn.Module):
 class EntropyStep(nn.Module):
     """One frame of many streams as a `RowStep`: input `codes` of the frame before, output `context`.
 
-    The context is i32[B, width + books]: the activations of the trunk, then for each book its row of the prior.
+    The context is i32[B, width + books]: the activations of the trunk, then for each book its first row of the prior.
     """
 
     def __init__(self, network: Network) -> None:
@@ -78,7 +78,8 @@ class EntropyStep(nn.Module):
         self.dilations, self.size = config.dilations, config.size
         self.register_buffer("table", trunk.embedding.integers())
         self.register_buffer("first", _first_rows(trunk.embedding))
-        prior = network.classes + config.classes * torch.arange(config.books).unsqueeze(1)
+        every = torch.arange(-1, config.size).roll(-1).unsqueeze(1).expand(-1, config.books)
+        prior = network.prior_rows(every).T
         self.register_buffer("prior", prior.flatten().to(torch.int32))
         self.blocks = nn.ModuleList(IntegerBlock(block) for block in trunk.blocks)
         self.leave = IntegerLinear(trunk.leave)
@@ -120,6 +121,7 @@ class EntropyNextStep(nn.Module):
         self.head.scale.mul_(2.0 ** (LOGIT_PLACES - FRACTION))
         self.register_buffer("rounding", torch.tensor(0.5))
         self.register_buffer("narrow_offset", _block_offsets(heads.narrow, config))
+        self.register_buffer("below_class", network.below_class.flatten().to(torch.int32))
         prior = torch.floor(heads.prior.weight.detach() * 2**LOGIT_PLACES + 0.5)
         self.register_buffer("prior", prior.to(torch.int8))
         self.width = width
@@ -136,8 +138,10 @@ class EntropyNextStep(nn.Module):
         x = to_u8(self.mix(x) + x.float())
         narrow = to_u8(self.narrow(x, self.narrow_offset[book]))
         logits = self.head(narrow, self.rounding).floor().to(torch.int32)
-        row = prior.gather(1, book.unsqueeze(1))[:, 0].long()
-        return {"logits": logits + self.prior[row]}, {}
+        below = codes.gather(1, (book - 1).clamp(min=0).unsqueeze(1))[:, 0]
+        below = torch.where((book == 0) | (below < 0), self.size, below) + book * (self.size + 1)
+        row = prior.gather(1, book.unsqueeze(1))[:, 0] + self.below_class[below]
+        return {"logits": logits + self.prior[row.long()]}, {}
 
 
 def entropy_graph(network: Network) -> SlottedGraph:

@@ -115,7 +115,7 @@ class Heads(nn.Module):
         nn.init.normal_(self.head.weight, std=0.1 / config.rank**0.5)
         # The prior takes the place of the head's own bias.
         self.head.bias.requires_grad_(False).zero_()
-        self.prior = nn.Embedding(config.books * config.classes, config.size)
+        self.prior = nn.Embedding(config.books * config.contexts, config.size)
         nn.init.zeros_(self.prior.weight)
 
     def forward(self, context: Tensor, prior: Tensor, codes: Tensor, quantised: bool) -> Tensor:
@@ -146,40 +146,49 @@ class Heads(nn.Module):
 
 
 class Network(nn.Module):
-    """Trunk and heads together; `classes` of the code before choose the prior."""
+    """Trunk and heads together; the classes of the code before and of the code below choose the prior."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.trunk = Trunk(config)
         self.heads = Heads(config)
-        self.register_buffer("classes", torch.zeros(config.books, config.size + 1, dtype=torch.int64))
+        for name in ("previous_class", "below_class"):
+            self.register_buffer(name, torch.zeros(config.books, config.size + 1, dtype=torch.int64))
 
     @torch.no_grad()
     def begin(self, tables: Mapping[str, np.ndarray], words: Tensor) -> None:
-        """Start from tables with one class below and from words f32[books, size, D], books as many as there are."""
-        config = self.config
-        self.classes.copy_(torch.from_numpy(tables["previous_class"][: config.books].astype(np.int64)))
-        frequency = torch.from_numpy(tables["frequencies"][: config.books, :, 0].astype(np.float32)).log2()
-        self.heads.prior.weight.copy_((frequency - frequency.amax(-1, keepdim=True)).flatten(0, 1))
-        words = standardised(words[: config.books])
+        """Start from tables of as many classes and from words f32[books, size, D]; further books are left out."""
+        books = self.config.books
+        self.previous_class.copy_(torch.from_numpy(tables["previous_class"][:books].astype(np.int64)))
+        self.below_class.copy_(torch.from_numpy(tables["below_class"][:books].astype(np.int64)))
+        frequency = torch.from_numpy(tables["frequencies"][:books].astype(np.float32)).log2().flatten(0, 2)
+        self.heads.prior.weight.copy_(frequency - frequency.amax(-1, keepdim=True))
+        words = standardised(words[:books])
         self.trunk.embedding.begin(words)
         self.heads.embedding.begin(words)
-        heads = principal(words, config.rank)
-        self.heads.head.weight.unflatten(1, (config.books, -1))[..., : heads.shape[2]] += 0.1 * heads.transpose(0, 1)
+        heads = principal(words, self.config.rank)
+        self.heads.head.weight.unflatten(1, (books, -1))[..., : heads.shape[2]] += 0.1 * heads.transpose(0, 1)
 
     def forward(self, codes: Tensor, quantised: bool = False) -> Tensor:
         """Codes i64[B, T, books], -1 where absent, to logits in bits f32[B, T, books, size] of those very codes."""
         previous = nn.functional.pad(codes, (0, 0, 1, 0), value=-1)[:, :-1]
         context = self.trunk(previous, quantised)
-        prior = self.prior_rows(previous)
+        prior = self.prior_rows(previous) + self.below_classes(codes)
         logits = self.heads(context.flatten(0, 1), prior.flatten(0, 1), codes.flatten(0, 1), quantised)
         return logits.unflatten(0, codes.shape[:2])
 
     def prior_rows(self, previous: Tensor) -> Tensor:
-        """Rows i64[..., books] of the prior after the codes i64[..., books] of the frame before."""
-        book = torch.arange(self.config.books, device=previous.device)
-        return self.classes[book, torch.where(previous < 0, self.config.size, previous)] + book * self.config.classes
+        """First rows i64[..., books] of the prior after the codes i64[..., books] of the frame before."""
+        config, book = self.config, torch.arange(self.config.books, device=previous.device)
+        found = self.previous_class[book, torch.where(previous < 0, config.size, previous)]
+        return (book * config.previous + found) * config.below
+
+    def below_classes(self, codes: Tensor) -> Tensor:
+        """How many rows i64[..., books] further on the prior of each book is, given all codes of the frame."""
+        book = torch.arange(self.config.books, device=codes.device)
+        below = nn.functional.pad(codes, (1, 0), value=-1)[..., :-1]
+        return self.below_class[book, torch.where(below < 0, self.config.size, below)]
 
     def integers(self, codes: Tensor) -> Tensor:
         """What serving computes of the same codes: logits i32[B, T, books, size] in units of 1/8 bit."""

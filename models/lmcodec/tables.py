@@ -24,7 +24,7 @@ class Shape:
 
     previous: int = 16
     below: int = 4
-    backoff: float = 200.0
+    backoff: float = 800.0
 
 
 def network_table() -> np.ndarray:

@@ -24,7 +24,7 @@ TABLES = "tables.npz"
 _QUANTISED_FROM = 0.75
 _TUNE_CROPS = 40
 # All of 64 contexts a book: 1.5 MB of frequencies.
-_SHAPES = (Shape(64, 1), Shape(32, 2), Shape(16, 4))
+_SHAPES = (Shape(32, 2), Shape(16, 4), Shape(8, 8))
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def train_network(codes: Codes, out: Path, budget_s: float, rate: float, config:
     model = Network(config)
     if not (out / "checkpoint.pt").exists():
         tables = build_tables(
-            [clip[:, : config.books] for clip in codes.of("train")], codes.size, Shape(config.classes, 1)
+            [clip[:, : config.books] for clip in codes.of("train")], codes.size, Shape(config.previous, config.below)
         )
         model.begin(tables, torch.from_numpy(codes.words))
     trainer = _trainer(model, out, budget_s, rate, asdict(config))

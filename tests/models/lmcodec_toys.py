@@ -15,7 +15,7 @@ from models.lmcodec.predictor import Predictor
 from models.lmcodec.tables import Shape, build_tables
 
 SIZE, BOOKS = 32, 5
-CONFIG = Config(books=3, size=SIZE, width=24, dilations=(1, 2, 4), rank=8, classes=5)
+CONFIG = Config(books=3, size=SIZE, width=24, dilations=(1, 2, 4), rank=8, previous=5, below=3)
 PREDICTOR = PredictorConfig(books=BOOKS, given=2, size=SIZE, width=16)
 
 
@@ -25,7 +25,8 @@ def toy_network(config: Config = CONFIG, seed: int = 0) -> Network:
     network = Network(config).eval()
     with torch.no_grad():
         network.heads.prior.weight.uniform_(-15, 0)
-        network.classes.random_(0, config.classes)
+        network.previous_class.random_(0, config.previous)
+        network.below_class.random_(0, config.below)
         network.heads.head.weight.mul_(10)
         for name, parameter in network.named_parameters():
             if name.endswith("bias") and parameter.requires_grad:

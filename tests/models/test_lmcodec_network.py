@@ -96,7 +96,7 @@ def test_training_computes_the_integers_of_serving(network: Network, bundle: Pat
 
 
 def test_a_network_that_has_learnt_nothing_says_what_the_tables_say() -> None:
-    tables = build_tables([toy_codes(2000)], SIZE, Shape(CONFIG.classes, 1))
+    tables = build_tables([toy_codes(2000)], SIZE, Shape(CONFIG.previous, CONFIG.below))
     network = Network(CONFIG)
     network.begin(tables, torch.randn(BOOKS, SIZE, 7))
     torch.nn.init.zeros_(network.heads.head.weight)
