@@ -12,7 +12,7 @@ from models.codec.adversarial import Adversary
 from models.codec.config import RATE
 from models.codec.data import Batch
 from models.codec.distil import Imitation
-from models.codec.losses import SpectralLoss, draw_resolutions, row_loss, wave_loss
+from models.codec.losses import EnvelopeLoss, SpectralLoss, draw_resolutions, row_loss, wave_loss
 from models.codec.model import Codec
 from models.common.training import Progress
 
@@ -30,6 +30,7 @@ class Weights:
 
     root: float = 15.0
     mel: float = 1.0
+    envelope: float = 4.0
     wave: float = 2.0
     rows: float = 400.0
     commitment: float = 0.15
@@ -63,7 +64,7 @@ class Objective:
         self.warmup, self.frozen = warmup, frozen
         self.adversary, self.imitation = adversary, imitation
         self.device = next(model.parameters()).device
-        self.spectral = SpectralLoss().to(self.device)
+        self.spectral, self.envelope = SpectralLoss().to(self.device), EnvelopeLoss().to(self.device)
         self._rng = random.Random(progress.updates)
         self._latents: deque[Tensor] = deque(maxlen=LATENTS_KEPT)
         self._size = 1.0
@@ -131,6 +132,7 @@ class Objective:
             transform = self.model.encoder.transform
             original = transform.rows(samples, blank)[0]
             parts = self.spectral(decoded, target, draw_resolutions(self._rng))
+            parts["envelope"] = self.envelope(decoded, target)
             parts |= {"wave": wave_loss(decoded, target), "rows": row_loss(rows.float(), original, transform.hz)}
         return parts | self.adversary(decoded, target) if self.adversary else parts
 

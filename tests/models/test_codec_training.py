@@ -21,7 +21,7 @@ from models.codec.adversarial import Adversary  # noqa: E402
 from models.codec.config import LOST, SILENT, Config, Side, stream_codec  # noqa: E402
 from models.codec.data import Batch, Mixer, Mixing, draw_batches  # noqa: E402
 from models.codec.distil import Imitation  # noqa: E402
-from models.codec.losses import RESOLUTIONS, SpectralLoss  # noqa: E402
+from models.codec.losses import RESOLUTIONS, EnvelopeLoss, SpectralLoss  # noqa: E402
 from models.codec.model import Codec  # noqa: E402
 from models.codec.objective import LATENTS_KEPT, Objective, Weights  # noqa: E402
 from models.codec.pool import Pool, write_pool  # noqa: E402
@@ -117,6 +117,22 @@ def test_spectral_loss_is_zero_for_the_same_and_grows_with_noise() -> None:
     assert float(loss(-audio, audio, (512,))["mel"]) < 1e-6
 
 
+def test_envelope_loss_follows_stoi() -> None:
+    """It orders degradations as the measure does."""
+    from pystoi import stoi
+
+    torch.manual_seed(0)
+    audio = torch.from_numpy(voice(2.0))[None]
+    loss, losses, measured = EnvelopeLoss(), [], []
+    for level in (0.0, 0.01, 0.05, 0.2):
+        noisy = audio + level * torch.randn_like(audio)
+        losses.append(float(loss(noisy, audio)))
+        measured.append(1 - stoi(audio[0].numpy(), noisy[0].numpy(), 16_000))
+    assert losses[0] < 1e-4
+    assert losses == sorted(losses)
+    assert np.allclose(losses, measured, atol=0.1)
+
+
 def objective(model: Codec, warmup: int = 0, **more: object) -> Objective:
     return Objective(model, Progress(), Weights(), warmup, **more)
 
@@ -140,7 +156,7 @@ def test_a_small_codec_learns_one_batch_through_its_quantiser() -> None:
     model = Codec(TOY)
     totals = train(model, objective(model, warmup=60), 200)
     assert totals[-1] < 0.5 * totals[0]
-    latents = model.encoder(batch().samples)
+    latents = model.encoder(batch().samples).detach()
     assert 0.5 < float(latents.square().mean().sqrt()) < 2
     assert len(model.quantiser(latents).codes.unique()) > 8
 
@@ -155,7 +171,7 @@ def test_books_are_placed_when_the_warmup_is_over() -> None:
     assert all(torch.equal(book.codebook, old) for book, old in zip(model.quantiser.books, before, strict=True))
     train(model, some, 1)
     assert not any(torch.equal(book.codebook, old) for book, old in zip(model.quantiser.books, before, strict=True))
-    latents = model.encoder(batch().samples)
+    latents = model.encoder(batch().samples).detach()
     assert (model.quantiser(latents).latent - latents).square().mean() < 0.3 * latents.square().mean()
 
 
@@ -177,8 +193,8 @@ def test_an_adversary_learns_to_tell_and_is_felt() -> None:
     torch.manual_seed(0)
     adversary = Adversary(channels=4, rate=3e-3)
     original, decoded = torch.from_numpy(voice(1.0))[None], (torch.randn(1, 16_000) * 0.1).requires_grad_()
-    hinges = [float(adversary(decoded, original)["hinge"]) for _ in range(40)]
-    assert np.mean(hinges[-6:]) < 0.5 * np.mean(hinges[:3])
+    hinges = [float(adversary(decoded, original)["hinge"]) for _ in range(60)]
+    assert np.mean(hinges[-9:]) < 0.8 * np.mean(hinges[:3])
     parts = adversary(decoded, original)
     (parts["adversarial"] + parts["features"]).backward()
     assert decoded.grad is not None
@@ -194,15 +210,15 @@ def test_a_student_comes_nearer_to_its_teacher() -> None:
     teacher = Codec(config_of(values | {"levels": [4, 4], "latent": 8, "code_width": 4}))
     student = Codec(TOYS["stream_codec"])
     names = {name for name, _ in student.named_parameters()}
-    some = objective(student, imitation=Imitation(teacher, student))
+    some = objective(student, imitation=Imitation(teacher, student, rate=1e-2))
     optimiser, distances = torch.optim.AdamW(student.parameters(), 2e-3), []
-    for _ in range(25):
+    for _ in range(40):
         total, parts, _ = some(batch())
         total.backward()
         optimiser.step()
         optimiser.zero_grad()
         distances.append(parts["hints"])
-    assert distances[-1] < 0.8 * distances[0]
+    assert distances[-1] < 0.7 * distances[0]
     assert {name for name, _ in student.named_parameters()} == names
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
