@@ -15,7 +15,7 @@ from models.codec.cost import SIDES, Bare, Cost, Step, macs, measure, random_row
 from models.codec.layers import Depthwise  # noqa: E402
 from models.codec.model import Codec  # noqa: E402
 from models.common.parity import EngineRun  # noqa: E402
-from streamer.bundle.loader import load_bundle  # noqa: E402
+from streamer.bundle.loader import load_bundle, open_session  # noqa: E402
 
 
 def step(graph: str, rows: int, served_ms: float) -> Step:
@@ -28,7 +28,7 @@ def test_bare_calls_do_the_work_of_served_ones(codec_bundle: Path) -> None:
     for name in SIDES:
         graph, runner = bundle.manifest.graph(name), EngineRun(codec_bundle, name).runner
         rows = random_rows(bundle, graph, 5, 3)
-        bare = Bare(bundle, graph, rows)
+        bare = Bare(bundle.manifest, open_session(codec_bundle, bundle.manifest, graph), graph, rows)
         for _ in range(3):
             results = runner.run(name, rows)
             np.testing.assert_array_equal(
