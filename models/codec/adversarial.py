@@ -46,7 +46,7 @@ class Discriminator(nn.Module):
 class Adversary:
     """Discriminators with their own optimiser; each update trains one of them and judges the decoder by it."""
 
-    def __init__(self, channels: int = 16, rate: float = 3e-4, device: str = "cpu", seed: int = 0) -> None:
+    def __init__(self, channels: int = 16, rate: float = 5e-4, device: str = "cpu", seed: int = 0) -> None:
         self.discriminators = nn.ModuleList(Discriminator(length, channels) for length in _LENGTHS).to(device)
         self._optimiser = torch.optim.AdamW(self.discriminators.parameters(), rate, betas=(0.8, 0.99))
         self._rng = random.Random(seed)

@@ -9,17 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.codec.checkpoint import CONFIG, load, plain
 from models.codec.config import LOST, RATE, SILENT, Config
 from models.codec.model import Codec, keep_books
 from models.codec.serving import DecodeStep, EncodeStep, decoder_reach, encoder_reach, states
-from models.codec.train import config_of, load, plain
 from models.common.bundle_writer import asset, state_entry, write_graph, write_manifest, write_reference
-from models.common.onnx_export import FreeLengths, read_weights, round_weights
+from models.common.onnx_export import FreeLengths, round_weights
 from models.common.slots import SlottedGraph
 from models.lmcodec.export import LanguageModels, load_network, load_predictor, write_language_models
 
 CARD = Path(__file__).with_name("README.md")
-CONFIG = "config.json"
 _FREE: FreeLengths = {"pcm": ["frames"], "codes": ["frames"], "kind": ["frames"]}
 _REFERENCE_STEPS, _REFERENCE_FRAMES = 6, 4
 
@@ -140,18 +139,6 @@ def random_kinds(config: Config) -> Tensor:
     """Kinds i64[steps, T] of a reference run: mostly ordinary frames, some lost, some silent."""
     drawn = torch.rand(_REFERENCE_STEPS, _REFERENCE_FRAMES, generator=torch.Generator().manual_seed(config.books))
     return LOST * (drawn < 0.3) + SILENT * (drawn > 0.85)
-
-
-def read_bundle(folder: Path) -> Codec:
-    """The codec of a bundle, to train on; raises `ValueError` for weights that were folded into others."""
-    model = Codec(config_of(json.loads((folder / CONFIG).read_text(encoding="utf-8"))))
-    found = {**read_weights(folder / "encode.onnx", "step."), **read_weights(folder / "decode.onnx", "step.")}
-    missing, _ = model.load_state_dict({name: found[name] for name in model.state_dict() if name in found}, False)
-    # How often a word was used is known to training alone.
-    needed = [name for name in missing if not name.endswith((".usage", ".mass"))]
-    if needed:
-        raise ValueError(f"bundle {folder.name}: expected weights called {', '.join(needed)}, got none")
-    return model.eval()
 
 
 def language_models(trained: Path, folder: Path) -> LanguageModels:

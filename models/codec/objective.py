@@ -30,13 +30,13 @@ class Weights:
 
     root: float = 15.0
     mel: float = 1.0
-    envelope: float = 4.0
+    envelope: float = 5.0
     wave: float = 2.0
     rows: float = 400.0
     commitment: float = 0.15
     hints: float = 1.0
-    adversarial: float = 0.1
-    features: float = 1.0
+    adversarial: float = 0.2
+    features: float = 1.5
     hinge: float = 0.0
     early_spectra: float = 0.3
     """Share of `root` and `mel` before the quantiser comes in: a decoder that is free to choose phases at first does

@@ -6,22 +6,20 @@ stay what they are, `--adversarial` adds discriminators, `--teacher` the feature
 
 import argparse
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from models.codec.adversarial import Adversary
-from models.codec.config import Config, Side, stream_codec
+from models.codec.checkpoint import config_of, load, plain, read_bundle
+from models.codec.config import Config, stream_codec
 from models.codec.data import Mixing, draw_batches
 from models.codec.distil import Imitation
 from models.codec.model import Codec
 from models.codec.objective import Objective, Weights
 from models.codec.pool import Pool, write_pool
 from models.codec.tuning import TuningSet
-from models.common.onnx_export import read_weights
 from models.common.training import Schedule, Settings, Trainer
 
 PRESETS = {"default": Config(), "stream-codec": stream_codec(), "teacher": stream_codec(causal=False, width=384)}
@@ -61,33 +59,12 @@ def main() -> None:
     trainer.run(batches, objective, partial(TuningSet(Pool(folder, "tune"), config).report, model))
 
 
-def plain(config: Config) -> dict[str, Any]:
-    """The config as what a checkpoint may hold."""
-    return json.loads(json.dumps(asdict(config)))
-
-
-def config_of(values: dict[str, Any]) -> Config:
-    """The config that `plain` made `values` of."""
-    sides = {name: Side(**values[name]) for name in ("encoder", "decoder")}
-    return Config(**{**values, **sides, "levels": tuple(values["levels"])})
-
-
-def load(path: Path) -> Codec:
-    """The averaged codec of a checkpoint, on the CPU."""
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    model = Codec(config_of(saved["config"]))
-    model.load_state_dict({**saved["model"], **saved["average"]})
-    return model.eval()
-
-
 def begin_from(model: Codec, path: Path, new_books: bool = False) -> None:
-    """Take the weights of a checkpoint (averaged) or of an exported bundle (a folder); not the books if `new_books`."""
-    if path.is_dir():
-        weights = dict(part for graph in sorted(path.glob("*.onnx")) for part in read_weights(graph, "").items())
-    else:
-        weights = load(path).state_dict()
-    kept = model.quantiser.state_dict(prefix="quantiser.") if new_books else {}
-    model.load_state_dict({name: kept[name] if name in kept else weights[name] for name in model.state_dict()})
+    """Take the weights of a checkpoint (averaged) or of a bundle (a folder); not the books if `new_books`."""
+    weights = (read_bundle(path) if path.is_dir() else load(path)).state_dict()
+    if new_books:
+        weights |= model.quantiser.state_dict(prefix="quantiser.")
+    model.load_state_dict(weights)
 
 
 def freeze(model: Codec) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.codec.checkpoint import load
 from models.codec.config import RATE
 from models.codec.export import round_codec
 from models.codec.model import Codec
 from models.codec.pool import Clip, Pool
-from models.codec.train import load
 from models.common import packs
 from models.common.allocator import keep_freed_memory
 

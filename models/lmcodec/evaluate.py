@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from models.codec import quality
+from models.codec.checkpoint import load as load_codec
 from models.codec.export import round_codec
 from models.codec.model import Codec, keep_books
-from models.codec.train import load as load_codec
 from models.common import packs
 from models.lmcodec.data import FRAMES_PER_SECOND, read_codes
 from models.lmcodec.export import load_network, load_predictor

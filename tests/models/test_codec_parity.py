@@ -11,7 +11,8 @@ pytestmark = pytest.mark.train
 
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
-from models.codec.export import decode_graph, encode_graph, read_bundle  # noqa: E402
+from models.codec.checkpoint import read_bundle  # noqa: E402
+from models.codec.export import decode_graph, encode_graph  # noqa: E402
 from models.codec.model import Codec  # noqa: E402
 from models.codec.serving import decoder_reach  # noqa: E402
 from models.common.parity import EngineRun, largest_difference, torch_alone  # noqa: E402
