@@ -21,7 +21,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-lmcodec evaluate-lmcodec evaluate-codec bench-codec wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-codec train-lmcodec evaluate-lmcodec evaluate-codec bench-codec wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -124,6 +124,14 @@ train-whisper: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train a small 
 
 evaluate-whisper: $(TRAIN_VENV)/.train ## word errors and processor time of the bundle of `make train-whisper`
 	$(TRAIN_BIN)/python -m models.careless_whisper.evaluate --bundle $(WHISPER)/bundles/whisper-nano-en --data $(DATA)
+
+# The second run leaves the codes alone, so that models of codes can be trained meanwhile.
+train-codec: $(TRAIN_VENV)/.train ## train the codec, then its decoder against discriminators, and export its bundle (resumes)
+	$(TRAIN_BIN)/python -m models.codec.train --data $(DATA) --pool $(CODEC)/pool --out $(CODEC)/codes \
+		--budget-minutes 60
+	$(TRAIN_BIN)/python -m models.codec.train --data $(DATA) --pool $(CODEC)/pool --out $(CODEC) --budget-minutes 40 \
+		--init $(CODEC)/codes/checkpoint.pt --freeze --adversarial --rate 5e-4
+	$(TRAIN_BIN)/python -m models.codec.export --checkpoint $(CODEC)/checkpoint.pt --out $(CODEC)/bundles/codec-16k
 
 train-lmcodec: $(TRAIN_VENV)/.train ## encode speech by the codec in $(CODEC), train the models of its codes (resumes)
 	test -f $(LMCODEC)/codes.npz || $(TRAIN_BIN)/python -m models.lmcodec.data --codec $(CODEC)/checkpoint.pt \
