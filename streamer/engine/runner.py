@@ -23,6 +23,8 @@ from streamer.work import Array, Lease, Result, Row
 _JOURNAL_BYTES = 256 << 10
 # What free dimensions are when only the shape of a call matters.
 _WARM_UP_LENGTH = 16
+# So many kinds of fit rows are known at once; free lengths may make any number of them.
+_MOST_FIT = 256
 
 log = structlog.get_logger()
 
@@ -76,6 +78,8 @@ class Runner:
             for graph in bundle.manifest.graphs
         }
         self._has_raised: set[str] = set()
+        # What rows of each graph were seen to be fit: most are like others before them.
+        self._fit: dict[str, set[object]] = {graph.name: set() for graph in bundle.manifest.graphs}
 
     def has_graph(self, name: str) -> bool:
         """Whether the bundle has a graph called `name`."""
@@ -148,18 +152,19 @@ class Runner:
     def _batches(self, graph: Graph, rows: Sequence[Row], results: list[Result]) -> Iterable[list[int]]:
         """Group the fit rows by shape into calls; the results of the others are set."""
         groups: dict[object, list[int]] = defaultdict(list)
-        # Most rows of a batch are alike, and one of them is checked for all.
-        known: dict[object, str | None] = {}
+        fit = self._fit[graph.name]
         for index, row in enumerate(rows):
             shape = shape_key(row)
             alike = (shape, tuple([lease.pool for lease in row.leases]))
-            if alike not in known:
-                known[alike] = row_problem(graph, row)
-            problem = known[alike]
-            if problem is None:
-                groups[shape].append(index)
-            else:
-                results[index] = Result(error=ModelFault(f"{self._where(graph)}: {problem}"))
+            if alike not in fit:
+                problem = row_problem(graph, row)
+                if problem is not None:
+                    results[index] = Result(error=ModelFault(f"{self._where(graph)}: {problem}"))
+                    continue
+                if len(fit) == _MOST_FIT:
+                    fit.clear()
+                fit.add(alike)
+            groups[shape].append(index)
         size = self.max_batch(graph.name)
         return [group[at : at + size] for group in groups.values() for at in range(0, len(group), size)]
 

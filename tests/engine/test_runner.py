@@ -131,6 +131,18 @@ def test_free_lengths_are_batched_by_shape(toy: Toys) -> None:
         np.testing.assert_array_equal(result.outputs["pcm"], speaker_expected(text))
 
 
+def test_what_is_known_of_fit_rows_is_bounded(toy: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lengths that were forgotten are checked anew, and what is unfit stays so beside what is fit."""
+    monkeypatch.setattr("streamer.engine.runner._MOST_FIT", 2)
+    runner = runner_of(toy(write_speaker))
+    for length in (1, 2, 3, 4, 1, 3):
+        text = np.arange(length, dtype=np.int64)
+        fit, unfit = runner.run("frames", [Row((), {"tokens": text}), Row((), {"tokens": text.astype(np.int32)})])
+        (spoken,) = runner.run("vocoder", [Row((), {"frames": fit.outputs["frames"]})])
+        np.testing.assert_array_equal(spoken.outputs["pcm"], speaker_expected(text))
+        assert str(unfit.error).endswith(f"input tokens: expected int64 [-1], got int32 [{length}]")
+
+
 def test_a_second_lease_joins_mid_stream(toy: Toys) -> None:
     """A beam that starts late reads the memory its stream has built, and nothing of its slot's past."""
     runner = runner_of(toy(write_beams))
