@@ -123,9 +123,9 @@ def test_envelope_loss_follows_stoi() -> None:
     from pystoi import stoi
 
     torch.manual_seed(0)
-    audio = torch.from_numpy(voice(2.0))[None]
+    audio = 0.1 * torch.randn(1, 32_000) * torch.sin(torch.arange(32_000) * (torch.pi / 2000)) ** 2
     loss, losses, measured = EnvelopeLoss(), [], []
-    for level in (0.0, 0.01, 0.05, 0.2):
+    for level in (0.0, 0.01, 0.03, 0.1):
         noisy = audio + level * torch.randn_like(audio)
         losses.append(float(loss(noisy, audio)))
         measured.append(1 - stoi(audio[0].numpy(), noisy[0].numpy(), 16_000))
