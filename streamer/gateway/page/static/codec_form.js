@@ -30,7 +30,6 @@ export class CodecForm {
     return {
       model: this.model.value,
       loss: this.loss.valueAsNumber / 100,
-      predict: elements.predict.checked,
       codec: {
         bitrate: Number(elements.bitrate.value),
         frames_per_packet: Number(elements.frames.value),

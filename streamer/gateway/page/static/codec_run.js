@@ -5,7 +5,7 @@ import { PacketSplitter } from "./snc1.js";
 
 // Decodes packets of which some never arrive. `on` has decoded(Int16Array), done(), failed(error).
 export class Decoding {
-  constructor(server, { header, model, mode, predict }, loss, on) {
+  constructor(server, { header, model, mode }, loss, on) {
     this.rate = header.rate;
     this.parts = [];
     this.samples = 0;
@@ -13,7 +13,7 @@ export class Decoding {
     this.dropped = 0;
     this.stream = new CodecStream(
       server,
-      { encoding: "snc1", sample_rate: header.rate, mode, model, codec: { output: "pcm_s16le", ...(predict && { predict }) } },
+      { encoding: "snc1", sample_rate: header.rate, mode, model, codec: { output: "pcm_s16le" } },
       {
         ready: () => {},
         bytes: (data) => this.#take(new Int16Array(data), on),
@@ -131,8 +131,7 @@ export class CodecRun {
 
   #decode() {
     const { options, mode, on } = this;
-    const decoding = { header: this.header, model: options.model, mode, predict: options.predict };
-    this.decoding = new Decoding(this.server, decoding, options.loss, {
+    this.decoding = new Decoding(this.server, { header: this.header, model: options.model, mode }, options.loss, {
       decoded: (samples) => on.decoded(samples),
       done: () => on.done(),
       failed: (error) => this.#fail(error),

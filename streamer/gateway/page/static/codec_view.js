@@ -50,7 +50,6 @@ export class CodecView {
       if (file) this.#startFile(file);
     });
     element("loss").addEventListener("change", () => this.#decodeAgain());
-    element("predict").addEventListener("change", () => this.#decodeAgain());
     element("codec-play").addEventListener("click", () => this.player.toggle());
     for (const which of ["original", "decoded"]) {
       element(`hear-${which}`).addEventListener("click", () => this.#choose(which));
