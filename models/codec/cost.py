@@ -7,6 +7,7 @@ other work on the machine only adds. Any bundle of the task `codec` can be measu
 import argparse
 import json
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,18 +34,17 @@ _SHAPED, _HEAVY = ("input", "output"), ("MatMul", "Gemm", "Conv", "ConvTranspose
 
 @dataclass(frozen=True)
 class Step:
-    """Milliseconds of processor time of one call for `rows` streams of `frames` frames."""
+    """Milliseconds of processor time of one call for `rows` streams of `frames` frames, the least of all rounds.
+
+    `ratio` is what the server adds, as a factor: the median over rounds, whose two halves follow each other at once.
+    """
 
     graph: str
     rows: int
     frames: int
     served_ms: float
     bare_ms: float
-
-    @property
-    def ratio(self) -> float:
-        """What the server adds, as a factor."""
-        return self.served_ms / self.bare_ms
+    ratio: float
 
 
 @dataclass(frozen=True)
@@ -126,19 +126,17 @@ def _step(runner: Runner, session: ort.InferenceSession, name: str, rows: int, f
     batch = random_rows(runner.bundle, manifest.graph(name), rows, frames)
     # Of one session, so that both find the same weights in the same caches.
     bare_call = Bare(manifest, session, manifest.graph(name), batch)
-    served, bare = least_ms([lambda: runner.run(name, batch), bare_call], rounds)
-    return Step(name, rows, frames, served, bare)
+    served, bare = rounds_ms([lambda: runner.run(name, batch), bare_call], rounds)
+    ratio = statistics.median(one / other for one, other in zip(served, bare, strict=True))
+    return Step(name, rows, frames, min(served), min(bare), ratio)
 
 
-def least_ms(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """The least mean processor time of each call, ms, over rounds in which all of them take turns."""
-    least = [math.inf] * len(calls)
+def rounds_ms(calls: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """The mean processor time of each call, ms, in each of the rounds in which all of them take turns."""
     for call in calls:
         call()
-    for _ in range(rounds):
-        for index, call in enumerate(calls):
-            least[index] = min(least[index], 1000 * _mean_s(call))
-    return least
+    turns = [[1000 * _mean_s(call) for call in calls] for _ in range(rounds)]
+    return [list(times) for times in zip(*turns, strict=True)]
 
 
 def _mean_s(call: Callable[[], object]) -> float:

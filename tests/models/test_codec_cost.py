@@ -19,7 +19,7 @@ from streamer.bundle.loader import load_bundle, open_session  # noqa: E402
 
 
 def step(graph: str, rows: int, served_ms: float) -> Step:
-    return Step(graph, rows, 5, served_ms, served_ms / 1.25)
+    return Step(graph, rows, 5, served_ms, served_ms / 1.25, 1.25)
 
 
 def test_bare_calls_do_the_work_of_served_ones(codec_bundle: Path) -> None:
@@ -73,7 +73,6 @@ def test_streams_per_core_are_of_both_sides() -> None:
     assert cost.frame_ms(16, 5) == pytest.approx(0.25)
     assert cost.streams_per_core(16, 5) == pytest.approx(80)
     assert cost.streams_per_core(1, 5) == pytest.approx(20)
-    assert steps[0].ratio == pytest.approx(1.25)
 
 
 def test_a_bundle_is_measured_and_told(codec_bundle: Path) -> None:
@@ -81,5 +80,5 @@ def test_a_bundle_is_measured_and_told(codec_bundle: Path) -> None:
     shapes = ((1, 1), (2, 3))
     cost = measure(codec_bundle, shapes, rounds=1)
     assert [(s.graph, s.rows, s.frames) for s in cost.steps] == [(name, *shape) for name in SIDES for shape in shapes]
-    assert all(s.served_ms > 0 and s.bare_ms > 0 for s in cost.steps)
+    assert all(s.served_ms > 0 and s.bare_ms > 0 and s.ratio > 0 for s in cost.steps)
     assert report([cost], shapes).count("| toy-codec@0.0.1 |") == 1 + len(cost.steps)
