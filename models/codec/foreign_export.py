@@ -27,12 +27,14 @@ ForeignCodec = Encodec | Mimi
 class Offer:
     """What a bundle offers: numbers of books, how many by default, and how many frames a decoder hears before a jump.
 
-    Neither codec forgets after a fixed time, so those frames are a choice: by then what came before is faint.
+    Neither codec forgets after a fixed time, so those frames are a choice: by then what came before is faint. Batches
+    of more than `max_batch` streams save nothing more, and every size of a batch is tried when a server starts.
     """
 
     counts: tuple[int, ...]
     default: int
     receptive_frames: int
+    max_batch: int | None = None
 
     def of(self, books: int) -> tuple[tuple[int, ...], int]:
         """Numbers of books that a model of `books` books can do, and the default one."""
@@ -41,7 +43,7 @@ class Offer:
 
 
 ENCODEC_OFFER = Offer((2, 4, 8, 16, 32), 8, receptive_frames=75)
-MIMI_OFFER = Offer((4, 8, 16, 32), 8, receptive_frames=125)
+MIMI_OFFER = Offer((4, 8, 16, 32), 8, receptive_frames=125, max_batch=16)
 
 
 class EncodeStep(nn.Module):
@@ -89,8 +91,8 @@ def export_bundle(
     audio = {"input": "pcm", "chunk_samples": frame, "hop_samples": frame, "delay_samples": frame}
     examples = [[rows[:2] for rows in inputs.values()] for inputs in (encoded, decoded)]
     graphs = [
-        write_graph(folder, "encode", encode, examples[0], {"audio": audio}, free=_FREE),
-        write_graph(folder, "decode", decode, examples[1], {}, free=_FREE),
+        write_graph(folder, "encode", encode, examples[0], {"audio": audio, "max_batch": offer.max_batch}, free=_FREE),
+        write_graph(folder, "decode", decode, examples[1], {"max_batch": offer.max_batch}, free=_FREE),
     ]
     references = [
         write_reference(folder, "encode", encode, encoded),
