@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,8 @@ from models.lmcodec.data import FRAMES_PER_SECOND, Codes, Crops, read_codes
 from models.lmcodec.network import Network
 from models.lmcodec.predictor import Predictor
 from models.lmcodec.tables import Shape, bits, build_tables
+
+Clock = Callable[[], float]
 
 PARTS = ("tables", "network", "predictor")
 TABLES = "tables.npz"
@@ -38,7 +41,8 @@ def main() -> None:
         write_tables(codes, arguments.out)
     else:
         train = train_network if arguments.part == "network" else train_predictor
-        train(codes, arguments.out / arguments.part, 60 * arguments.budget_minutes, arguments.rate)
+        schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, warmup_updates=50, hold=0.4)
+        train(codes, arguments.out / arguments.part, schedule)
 
 
 def write_tables(codes: Codes, out: Path) -> None:
@@ -54,7 +58,9 @@ def write_tables(codes: Codes, out: Path) -> None:
             np.savez_compressed(out / TABLES, **arrays)
 
 
-def train_network(codes: Codes, out: Path, budget_s: float, rate: float, config: Config | None = None) -> None:
+def train_network(
+    codes: Codes, out: Path, schedule: Schedule, config: Config | None = None, clock: Clock = time.monotonic
+) -> None:
     """Train the integer network: real numbers first, then quantised."""
     config = config or Config()
     model = Network(config)
@@ -63,7 +69,7 @@ def train_network(codes: Codes, out: Path, budget_s: float, rate: float, config:
             [clip[:, : config.books] for clip in codes.of("train")], codes.size, Shape(config.previous, config.below)
         )
         model.begin(tables, torch.from_numpy(codes.words))
-    trainer = _trainer(model, out, budget_s, rate, asdict(config))
+    trainer = _trainer(model, out, schedule, asdict(config), clock)
 
     def loss(batch: Tensor) -> tuple[Tensor, dict[str, float], float]:
         model.limit()
@@ -81,14 +87,14 @@ def train_network(codes: Codes, out: Path, budget_s: float, rate: float, config:
 
 
 def train_predictor(
-    codes: Codes, out: Path, budget_s: float, rate: float, config: PredictorConfig | None = None
+    codes: Codes, out: Path, schedule: Schedule, config: PredictorConfig | None = None, clock: Clock = time.monotonic
 ) -> None:
     """Train the predictor of fine codes."""
     config = config or PredictorConfig()
     model = Predictor(config)
     model.bias.data.copy_(math.log(2) * _log2_frequencies(codes, range(config.given, config.books)))
     model.begin(torch.from_numpy(codes.words))
-    trainer = _trainer(model, out, budget_s, rate, asdict(config))
+    trainer = _trainer(model, out, schedule, asdict(config), clock)
     generator = torch.Generator().manual_seed(trainer.progress.updates)
 
     def loss(batch: Tensor) -> tuple[Tensor, dict[str, float], float]:
@@ -102,12 +108,11 @@ def train_predictor(
     _run(trainer, codes, loss, evaluate, books_vary=False)
 
 
-def _trainer(model: nn.Module, out: Path, budget_s: float, rate: float, config: dict) -> Trainer:
+def _trainer(model: nn.Module, out: Path, schedule: Schedule, config: dict, clock: Clock) -> Trainer:
     out.mkdir(parents=True, exist_ok=True)
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
-    schedule = Schedule(budget_s, rate, warmup_updates=50, hold=0.4)
     settings = Settings(schedule, out, log_every=20, checkpoint_every_s=60, evaluate_every_s=240, clip=1.0)
-    return Trainer(model, settings, plain)
+    return Trainer(model, settings, plain, clock)
 
 
 def _run(trainer: Trainer, codes: Codes, loss: Callable, evaluate: Callable, books_vary: bool) -> None:
