@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from models.codec.export import decode_graph, encode_graph  # noqa: E402
 from models.codec.model import Codec  # noqa: E402
 from models.codec.serving import decoder_reach  # noqa: E402
 from models.common.parity import EngineRun, largest_difference, torch_alone  # noqa: E402
+from models.common.renew_card import renew_card  # noqa: E402
+from streamer.bundle.loader import load_bundle  # noqa: E402
 from streamer.engine.check import check_bundle  # noqa: E402
+from streamer.errors import BundleError  # noqa: E402
 from tests.models.codec_toys import code_stream, decoded, one_step, pcm_stream, recut, run  # noqa: E402
 
 SEED = 11
@@ -125,3 +129,16 @@ def test_a_codec_comes_back_from_its_bundle(model: Codec, bundle: Path) -> None:
     for name, tensor in read_bundle(bundle).state_dict().items():
         if not name.endswith((".usage", ".mass")):
             torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0, msg=name)
+
+
+def test_a_card_is_renewed(bundle: Path, tmp_path: Path) -> None:
+    """The bundle checks with its new card, and only manifest and card differ."""
+    folder, card = tmp_path / "copy", tmp_path / "card.md"
+    shutil.copytree(bundle, folder)
+    card.write_text("Better figures.\n", encoding="utf-8")
+    renew_card(folder, card)
+    assert load_bundle(folder).manifest.graphs == load_bundle(bundle).manifest.graphs
+    assert (folder / "README.md").read_text(encoding="utf-8") == "Better figures.\n"
+    (folder / "README.md").write_text("Others.\n", encoding="utf-8")
+    with pytest.raises(BundleError, match="sha256 of README.md"):
+        load_bundle(folder)
