@@ -155,9 +155,8 @@ evaluate-vad: $(TRAIN_VENV)/.train ## F1 of the shipped vad beside silero-vad, a
 	$(TRAIN_BIN)/python -m models.vad.gating --data $(DATA) --pool $(VAD)/pool
 
 # Of Debian: libopus0, libspeex1, libcodec2-1.0.
-evaluate-codec: $(TRAIN_VENV)/.codec-evaluation ## quality of the codec beside Opus, Speex, Codec 2 and Lyra v2, with and without loss
-	$(TRAIN_BIN)/python -m models.codec.evaluate --bundle $(CODEC)/bundles/codec-16k --data $(DATA) \
-		--out $(CODEC)/evaluation --loss
+evaluate-codec: $(TRAIN_VENV)/.codec-evaluation ## quality of the shipped codec beside Opus, Speex, Codec 2 and Lyra v2, with and without loss
+	$(TRAIN_BIN)/python -m models.codec.evaluate --data $(DATA) --out $(CODEC)/evaluation --loss
 
 bench-whisper: $(TRAIN_VENV)/.train ## what a chunk costs a streamed Whisper, beside openai-whisper run on the growing buffer
 	mkdir -p $(WHISPER)

@@ -21,7 +21,8 @@ from models.codec.served import FAMILY, serving
 from models.common.dev_speech import real_speech
 from streamer.cli.logs import configure_logging
 
-RECOGNISER = Path(__file__).parents[2] / "streamer" / "bundles" / "asr-en"
+_BUNDLES = Path(__file__).parents[2] / "streamer" / "bundles"
+BUNDLE, RECOGNISER = _BUNDLES / "codec-16k", _BUNDLES / "asr-en"
 METRICS = ("pesq", "stoi", "visqol", "dnsmos")
 # Of the clips whose words are counted, and of those that lose packets, so many-th are taken.
 _WORDS_EVERY, _LOSSY_EVERY = 2, 5
@@ -39,7 +40,7 @@ def main() -> None:
         spoken = [*real_speech(arguments.data / "librispeech_1.tar")][:: _WORDS_EVERY * arguments.every]
         listener = Listener(spoken, RECOGNISER, cache)
     configure_logging("warning")
-    with serving(arguments.bundle) if arguments.bundle else nullcontext() as served:
+    with nullcontext() if arguments.peers_only else serving(arguments.bundle) as served:
         systems += served.systems() if served else []
         measured = [evaluate(system, judge, listener, arguments.metrics) for system in systems]
         write(measured, arguments.out)
@@ -101,7 +102,8 @@ def report(table: str, path: Path) -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path, help="folder of the codec's bundle; without it, the peers alone")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="folder of the codec's bundle")
+    parser.add_argument("--peers-only", action="store_true", help="leave the codec out")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
     parser.add_argument("--peers", type=Path, default=Path("../shared/peers"), help="folder of models of peers")
     parser.add_argument("--with-peers", nargs="*", choices=PEERS, default=PEERS, help="which peers to measure")
