@@ -15,6 +15,8 @@ from models.codec.transform import Transform
 _FADING, _FADE_FROM, _FADE_FRAMES = 0.8, 6, 6
 # Lost frames are counted no further than this, so that a state is bounded.
 _MOST_LOST = 64
+# In nepers of compressed rows: factors of 55 up and down.
+_MOST_GAIN = 4.0
 
 
 class _Runner(Protocol):
@@ -117,6 +119,10 @@ class Decoder(nn.Module):
         self.blocks = _blocks(config, side, side.blocks)
         self.norm = _path_norm(config, side)
         self.leave = FrameConv(side.width, config.coefficients, side.leave, config.causal)
+        self.gains = nn.Linear(side.width, config.gains) if config.gains else None
+        if self.gains:
+            for parameter in self.gains.parameters():
+                nn.init.zeros_(parameter)
         self.transform = Transform(config.hop, config.transform)
         layers = [self.enter, *self.low_blocks, self.up, *self.blocks, self.leave]
         self.caches = Caches(layers, [config.hop, config.latent, 1])
@@ -144,7 +150,13 @@ class Decoder(nn.Module):
         x = _noted(run.step(self.up, x).unflatten(2, (self.ratio, -1)).flatten(1, 2), hints)
         for block in self.blocks:
             x = _noted(run.step(block, x), hints)
-        return run.step(self.leave, self.norm(x))
+        x = self.norm(x)
+        rows = run.step(self.leave, x).float()
+        if self.gains is None:
+            return rows
+        # Levels of speech span 60 dB and more, sums of normalised branches do not.
+        gains = self.gains(x).float().clamp(-_MOST_GAIN, _MOST_GAIN).exp()
+        return (rows.unflatten(2, (gains.shape[2], -1)) * gains.unsqueeze(3)).flatten(2)
 
 
 class Codec(nn.Module):

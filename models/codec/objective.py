@@ -29,18 +29,19 @@ class Weights:
     """What the parts of the loss count; `hinge`, the adversary's own loss, is only logged."""
 
     root: float = 15.0
-    mel: float = 1.0
+    mel: float = 1.5
+    loud: float = 0.5
     envelope: float = 5.0
     wave: float = 2.0
-    rows: float = 400.0
+    rows: float = 300.0
     commitment: float = 0.15
     hints: float = 1.0
     adversarial: float = 0.2
     features: float = 1.5
     hinge: float = 0.0
     early_spectra: float = 0.3
-    """Share of `root` and `mel` before the quantiser comes in: a decoder that is free to choose phases at first does
-    not learn the waveform later."""
+    """Share of `root`, `mel` and `loud` before the quantiser comes in: a decoder that is free to choose phases at first
+    does not learn the waveform later."""
 
 
 class Objective:
@@ -82,7 +83,7 @@ class Objective:
         return total, {name: float(value.detach()) for name, value in parts.items()}, batch.samples.numel() / RATE
 
     def _weight(self, name: str) -> float:
-        early = self.progress.updates < self.warmup and name in ("root", "mel")
+        early = self.progress.updates < self.warmup and name in ("root", "mel", "loud")
         return getattr(self.weights, name) * (self.weights.early_spectra if early else 1.0)
 
     def _latents_of(self, batch: Batch, hints: Hints | None) -> tuple[Tensor, Tensor]:
