@@ -200,7 +200,9 @@ def test_what_is_not_sent_is_held_and_fades_to_silence(imported: dict[str, Impor
 
     silent = decoded(np.full_like(codes, -1), np.full(length, SILENT))
     lost = decoded(codes, np.where(np.arange(length) >= 2, LOST, ORDINARY))
-    assert np.abs(lost[2] - silent[2]).max() > 10 * np.abs(lost[-1] - silent[-1]).max()
+    # Mimi's attention goes on hearing the frames before the gap.
+    fades = {"encodec": 10, "mimi": 2}[kind]
+    assert np.abs(lost[2] - silent[2]).max() > fades * np.abs(lost[-1] - silent[-1]).max()
     still = np.broadcast_to(toy.model.encode(torch.zeros(1, 4 * 24_000))[0, -1].numpy(), codes.shape)
     np.testing.assert_allclose(silent, decoded(np.ascontiguousarray(still), kinds), atol=1e-5)
     few = codes.copy()
