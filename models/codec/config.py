@@ -34,8 +34,9 @@ class Config:
     `ratio` rows of the transform make a frame. The first book is a finite scalar quantiser with `levels` when it has
     any; the others are vector quantisers of `2 ** bits` words, searched in `code_width` dimensions (0: those of the
     latent) by cosine or Euclidean distance. With `path_norm` there is a LayerNorm where the rate changes and at
-    the end; without, samples have a linear way through. `gains` bands of a decoded row have an exponential gain each
-    (0: none). A codec that is not `causal` is only good for a teacher.
+    the end; without, samples have a linear way through. Of so many `bands` of a row the encoder is told the level as a
+    logarithm, and the decoder gives each an exponential gain (0: neither). A codec that is not `causal` is only good
+    for a teacher.
     """
 
     hop: int = 160
@@ -47,7 +48,7 @@ class Config:
     activation: str = "silu"
     response_norm: bool = False
     path_norm: bool = False
-    gains: int = 20
+    bands: int = 20
     causal: bool = True
     latent: int = 160
     books: int = 12
@@ -59,8 +60,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.levels and prod(self.levels) != self.words:
             raise ValueError(f"expected levels whose product is {self.words}, got {self.levels}")
-        if self.gains and self.coefficients % self.gains:
-            raise ValueError(f"expected gains that divide {self.coefficients} coefficients, got {self.gains}")
+        if self.bands and self.coefficients % self.bands:
+            raise ValueError(f"expected bands that divide {self.coefficients} coefficients, got {self.bands}")
 
     @property
     def words(self) -> int:
@@ -92,5 +93,5 @@ def stream_codec(causal: bool = True, width: int = 160) -> Config:
     decoder = Side(width, 2 * width, blocks=8, enter=7, leave=7, resample=2)
     return Config(
         hop=40, ratio=8, encoder=encoder, decoder=decoder, activation="gelu", response_norm=True, path_norm=True,
-        gains=0, causal=causal, levels=(4, 4, 4, 4, 4), latent=32, books=3, code_width=8, cosine=True,
+        bands=0, causal=causal, levels=(4, 4, 4, 4, 4), latent=32, books=3, code_width=8, cosine=True,
     )  # fmt: skip

@@ -17,6 +17,8 @@ _FADING, _FADE_FROM, _FADE_FRAMES = 0.8, 6, 6
 _MOST_LOST = 64
 # In nepers of compressed rows: factors of 55 up and down.
 _MOST_GAIN = 4.0
+# Levels of bands: fixed affine normalisation of natural logarithms to about zero mean and unit variance.
+_LEAST_LEVEL, _LEVEL_MEAN, _LEVEL_SCALE = 1e-4, -5.0, 0.4
 
 
 class _Runner(Protocol):
@@ -39,7 +41,8 @@ class Encoder(nn.Module):
         super().__init__()
         side, self.ratio = config.encoder, config.ratio
         self.transform = Transform(config.hop, config.transform)
-        self.enter = FrameConv(config.coefficients, side.width, side.enter, config.causal)
+        self.bands = config.bands
+        self.enter = FrameConv(config.coefficients + config.bands, side.width, side.enter, config.causal)
         self.blocks = _blocks(config, side, side.blocks)
         self.norm = _path_norm(config, side)
         self.down = FrameConv(config.ratio * side.width, side.width, side.resample, config.causal)
@@ -61,6 +64,10 @@ class Encoder(nn.Module):
         return latents, chain.join([carry])
 
     def _run(self, run: _Runner, rows: Tensor, hints: list[Tensor] | None) -> Tensor:
+        if self.bands:
+            # Compressed rows squared are magnitudes. A sum of normalised branches cannot tell levels so far apart.
+            levels = (rows.unflatten(2, (self.bands, -1)).square().mean(3) + _LEAST_LEVEL).log()
+            rows = torch.cat([rows, _LEVEL_SCALE * (levels - _LEVEL_MEAN)], 2)
         x = run.step(self.enter, rows)
         for block in self.blocks:
             x = _noted(run.step(block, x), hints)
@@ -119,7 +126,7 @@ class Decoder(nn.Module):
         self.blocks = _blocks(config, side, side.blocks)
         self.norm = _path_norm(config, side)
         self.leave = FrameConv(side.width, config.coefficients, side.leave, config.causal)
-        self.gains = nn.Linear(side.width, config.gains) if config.gains else None
+        self.gains = nn.Linear(side.width, config.bands) if config.bands else None
         if self.gains:
             for parameter in self.gains.parameters():
                 nn.init.zeros_(parameter)

@@ -27,7 +27,7 @@ def test_transform_gives_back_what_it_was_given(kind: str, hop: int) -> None:
     audio = torch.randn(2, 20 * hop)
     rows, _ = transform.rows(audio, blank)
     back, _ = transform.samples(rows, blank)
-    assert rows.shape == (2, 20, Config(hop=hop, transform=kind, gains=0).coefficients)
+    assert rows.shape == (2, 20, Config(hop=hop, transform=kind, bands=0).coefficients)
     torch.testing.assert_close(back[:, hop:], audio[:, :-hop], atol=0.02, rtol=0)
 
 
@@ -223,5 +223,5 @@ def test_levels_must_make_the_codes_of_a_book() -> None:
     with pytest.raises(ValueError, match=r"^expected levels whose product is 1024, got \(4, 4\)$"):
         Config(levels=(4, 4))
     assert stream_codec().words == 1024
-    with pytest.raises(ValueError, match=r"^expected gains that divide 160 coefficients, got 7$"):
-        Config(gains=7)
+    with pytest.raises(ValueError, match=r"^expected bands that divide 160 coefficients, got 7$"):
+        Config(bands=7)
