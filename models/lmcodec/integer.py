@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from models.common.slots import Rows, SlottedGraph, StateSpec, Update
 from models.lmcodec.config import Config
-from models.lmcodec.network import LOGIT_PLACES, Block, CodeEmbedding, Network
+from models.lmcodec.network import LOGIT_PLACES, Block, Network
 from models.lmcodec.quantisation import FRACTION, QuantisedLinear
 
 _MATMUL_OPSET = 10
@@ -49,8 +50,8 @@ class IntegerLinear(nn.Module):
 
 
 def to_u8(values: Tensor) -> Tensor:
-    """Round down and clip f32 to u8."""
-    return values.floor().clamp(0, 255).to(torch.uint8)
+    """Clip f32 to u8 and round down, as a conversion of what is not negative does."""
+    return values.clamp(0, 255).to(torch.uint8)
 
 
 class IntegerBlock(nn.Module):
@@ -75,10 +76,10 @@ class EntropyStep(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         trunk, config = network.trunk, network.config
-        self.dilations, self.size = config.dilations, config.size
-        self.register_buffer("table", trunk.embedding.integers())
-        self.register_buffer("first", _first_rows(trunk.embedding))
-        every = torch.arange(-1, config.size).roll(-1).unsqueeze(1).expand(-1, config.books)
+        self.dilations = config.dilations
+        self.register_buffer("table", _absent_first(trunk.embedding.integers(), config))
+        self.register_buffer("absent", _absent_rows(config))
+        every = torch.arange(-1, config.size).unsqueeze(1).expand(-1, config.books)
         prior = network.prior_rows(every).T
         self.register_buffer("prior", prior.flatten().to(torch.int32))
         self.blocks = nn.ModuleList(IntegerBlock(block) for block in trunk.blocks)
@@ -86,9 +87,8 @@ class EntropyStep(nn.Module):
 
     def forward(self, inputs: Rows, state: Rows) -> tuple[Rows, Mapping[str, Update]]:
         """Take `codes` i64[B, books], -1 where absent, and `entropy_past` u8[B, past, width]."""
-        codes = inputs["codes"]
-        rows = torch.where(codes < 0, self.size, codes) + self.first
-        x = self.table[rows].float().sum(1).clamp(0, 255).to(torch.uint8)
+        rows = inputs["codes"] + self.absent + 1
+        x = to_u8(embedding(rows, self.table).float().sum(1))
         after = []
         for block, past in zip(self.blocks, state["entropy_past"].split(self.dilations, 1), strict=True):
             after += [past[:, 1:], x.unsqueeze(1)]
@@ -107,13 +107,14 @@ class EntropyNextStep(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         heads, config = network.heads, network.config
-        width = config.width
-        self.size = config.size
-        zero = torch.zeros(1, width, dtype=torch.int8)
+        zero = torch.zeros(1, config.width, dtype=torch.int8)
         book = torch.floor(heads.book.detach() * 2**FRACTION + 0.5).to(torch.int8)
-        self.register_buffer("table", torch.cat([heads.embedding.integers(), zero, book]))
-        self.register_buffer("first", _first_rows(heads.embedding))
+        # Rows of the table: of every code, of a code that is not looked at, of every book to be coded.
+        table = torch.cat([_absent_first(heads.embedding.integers(), config), zero, book])
+        self.register_buffer("table", table)
+        self.register_buffer("absent", _absent_rows(config))
         self.register_buffer("order", torch.arange(config.books))
+        self.unseen, self.width = len(table) - config.books - 1, config.width
         self.mix = IntegerLinear(heads.mix)
         self.narrow = IntegerLinear(heads.narrow, with_bias=False)
         self.head = IntegerLinear(heads.head, with_bias=False)
@@ -121,27 +122,26 @@ class EntropyNextStep(nn.Module):
         self.head.scale.mul_(2.0 ** (LOGIT_PLACES - FRACTION))
         self.register_buffer("rounding", torch.tensor(0.5))
         self.register_buffer("narrow_offset", _block_offsets(heads.narrow, config))
-        self.register_buffer("below_class", network.below_class.flatten().to(torch.int32))
+        # The class of each row as what is below the next book; the first book has nothing below.
+        below = _absent_first(network.below_class.flatten(), config)[config.size + 1 :]
+        below = torch.cat([below, torch.zeros(len(table) - len(below), dtype=torch.int64)])
+        below[-config.books] = network.below_class[0, -1]
+        self.register_buffer("below", below.to(torch.int32))
         prior = torch.floor(heads.prior.weight.detach() * 2**LOGIT_PLACES + 0.5)
         self.register_buffer("prior", prior.to(torch.int8))
-        self.width = width
 
     def forward(self, inputs: Rows, state: Rows) -> tuple[Rows, Mapping[str, Update]]:
         """Take `context` i32[B, width + books], `codes` i64[B, books], ignored from `book` on, and `book` i64[B]."""
-        codes, book = inputs["codes"], inputs["book"]
+        book = inputs["book"].unsqueeze(1)
         context, prior = inputs["context"].split([self.width, len(self.order)], 1)
-        nothing = self.first[-1] + self.size + 1
-        rows = torch.where(codes < 0, self.size, codes) + self.first
-        rows = torch.where(self.order < book.unsqueeze(1), rows, nothing)
-        rows = torch.cat([rows, (nothing + 1 + book).unsqueeze(1)], 1)
-        x = to_u8(self.table[rows].float().sum(1) + context.float())
+        known = torch.where(self.order < book, inputs["codes"] + self.absent + 1, self.unseen)
+        rows = torch.cat([book + self.unseen + 1, known], 1)
+        x = to_u8(embedding(rows, self.table).float().sum(1) + context.float())
         x = to_u8(self.mix(x) + x.float())
-        narrow = to_u8(self.narrow(x, self.narrow_offset[book]))
+        narrow = to_u8(self.narrow(x, embedding(inputs["book"], self.narrow_offset)))
         logits = self.head(narrow, self.rounding).floor().to(torch.int32)
-        below = codes.gather(1, (book - 1).clamp(min=0).unsqueeze(1))[:, 0]
-        below = torch.where((book == 0) | (below < 0), self.size, below) + book * (self.size + 1)
-        row = prior.gather(1, book.unsqueeze(1))[:, 0] + self.below_class[below]
-        return {"logits": logits + self.prior[row.long()]}, {}
+        row = prior.gather(1, book) + self.below[rows.gather(1, book)]
+        return {"logits": logits + embedding(row[:, 0], self.prior)}, {}
 
 
 def entropy_graph(network: Network) -> SlottedGraph:
@@ -156,8 +156,14 @@ def entropy_next_graph(network: Network) -> SlottedGraph:
     return SlottedGraph(EntropyNextStep(network), ["context", "codes", "book"], ["logits"], [])
 
 
-def _first_rows(embedding: CodeEmbedding) -> Tensor:
-    return torch.arange(embedding.books) * (embedding.size + 1)
+def _absent_rows(config: Config) -> Tensor:
+    """Row i64[books] of an absent code of each book in the tables here, where it stands before the codes."""
+    return torch.arange(config.books) * (config.size + 1)
+
+
+def _absent_first(table: Tensor, config: Config) -> Tensor:
+    """Move the row of an absent code, the last one of each book, before the others: -1 is then one row before 0."""
+    return table.unflatten(0, (config.books, config.size + 1)).roll(1, 1).flatten(0, 1)
 
 
 def _block_offsets(narrow: QuantisedLinear, config: Config) -> Tensor:
