@@ -7,6 +7,8 @@ import pytest
 
 pytestmark = pytest.mark.train
 
+pytest.importorskip("torch", reason="the workshop's tests need the training environment")
+
 from models.lmcodec.tables import TOTAL, Shape, bits, build_tables, classify, pairs, to_integers  # noqa: E402
 from streamer.tasks.code_tables import CodeTables  # noqa: E402
 from tests.models.lmcodec_toys import BOOKS, SIZE, toy_codes  # noqa: E402
