@@ -156,7 +156,7 @@ class Settings(_Section):
     """Where metrics and commands of operators are served besides; unset means nowhere."""
     bundle_path: tuple[Path, ...] = ()
     """Folders of bundles, searched before the ones that ship with the package."""
-    models: tuple[str, ...] = ("asr-en", "vad")
+    models: tuple[str, ...] = ("asr-en", "vad", "codec-16k")
     """Bundles to serve; the first one of each task is that task's default."""
     wyoming_port: Port | None = None
     """TCP port for clients of the Wyoming protocol (Home Assistant); unset means that there is none."""
