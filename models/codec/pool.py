@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from models.codec.config import RATE
 from models.common import packs
 
 # Seconds drawn from a pack are in proportion to its length times this: the less a pack was coded before, the more.
@@ -82,8 +81,3 @@ class Pool:
 
     def _read(self, start: int, length: int) -> np.ndarray:
         return self._samples[start : start + length].astype(np.float32) / 32768
-
-
-def seconds(clips: Iterable[Clip]) -> float:
-    """Seconds of audio in `clips`."""
-    return sum(clip.length for clip in clips) / RATE
