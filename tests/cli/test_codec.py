@@ -35,7 +35,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options of every command that runs a model."""
     folder = tmp_path_factory.mktemp("codec")
     write_codec(folder)
-    return ["--bundle-path", str(folder)]
+    return ["--bundle-path", str(folder), "--model", "codec@1.0.0"]
 
 
 def sound(seconds: float = 2.0) -> np.ndarray:
