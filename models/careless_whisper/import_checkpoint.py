@@ -4,15 +4,12 @@ The bundle is there whole and checked, or not at all.
 """
 
 import argparse
-import logging
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from models.careless_whisper.checkpoint_files import read_checkpoint
 from models.careless_whisper.checkpoints import Checkpoint
@@ -21,13 +18,10 @@ from models.careless_whisper.export import export_bundle, search_options
 from models.careless_whisper.features import SAMPLE_RATE
 from models.careless_whisper.token_files import vocabulary_of
 from models.careless_whisper.tokenizer import Vocabulary
-from models.common.imports import file_rows, name_of, new_folder, require_names, require_sound
+from models.common.imports import file_rows, name_of, new_folder, require_names, require_sound, run_import
 from models.common.safe_files import CheckpointError
-from streamer.errors import BundleError
 
 _CARD = "card.md"
-# They remark on packages and attributes that no model here has.
-_TRACERS = ("torch.onnx", "onnx_ir", "onnxscript")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,18 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if parsed.offline and (parsed.gran is not None or parsed.extra is not None):
         parser.error("--offline is one chunk as long as the window: expected no --gran and no --extra")
-    torch.set_num_threads(parsed.threads)
-    for logger in _TRACERS:
-        logging.getLogger(logger).setLevel(logging.ERROR)
-    try:
-        import_checkpoint(parsed)
-    except (CheckpointError, BundleError, ValueError) as error:
-        print(f"import_checkpoint: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"import_checkpoint: cannot write {error.filename or parsed.out}: {error.strerror}", file=sys.stderr)
-        return 1
-    return 0
+    return run_import(import_checkpoint, parsed)
 
 
 def import_checkpoint(settings: argparse.Namespace) -> None:

@@ -4,7 +4,6 @@ The bundle is there whole and checked, or not at all.
 """
 
 import argparse
-import logging
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,22 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from models.codec.encodec_checkpoint import encodec_of
 from models.codec.foreign_export import ENCODEC_OFFER, MIMI_OFFER, ForeignCodec, Offer, export_bundle, parameters
 from models.codec.mimi_checkpoint import mimi_of
-from models.common.imports import file_rows, name_of, new_folder, require_names, require_sound
+from models.common.imports import file_rows, name_of, new_folder, require_names, require_sound, run_import
 from models.common.safe_files import SAFETENSORS, CheckpointError, load_safetensors, load_tensors, weights_by_name
-from streamer.errors import BundleError
 
 ENCODEC, MIMI = "encodec", "mimi"
 _TITLES = {ENCODEC: "EnCodec", MIMI: "Mimi"}
 _OFFERS = {ENCODEC: ENCODEC_OFFER, MIMI: MIMI_OFFER}
 # A training run's file holds the weights beside other things.
 _WRAPPERS = ("model", "state_dict", "best_state")
-# They remark on packages and attributes that no model here has.
-_TRACERS = ("torch.onnx", "onnx_ir", "onnxscript")
 
 
 @dataclass(frozen=True)
@@ -46,19 +40,7 @@ class Checkpoint:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line, see --help; returns 1 after one message where something is wrong, else 0."""
-    parsed = _parser().parse_args(arguments)
-    torch.set_num_threads(parsed.threads)
-    for logger in _TRACERS:
-        logging.getLogger(logger).setLevel(logging.ERROR)
-    try:
-        import_checkpoint(parsed)
-    except (CheckpointError, BundleError, ValueError) as error:
-        print(f"import_checkpoint: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"import_checkpoint: cannot write {error.filename or parsed.out}: {error.strerror}", file=sys.stderr)
-        return 1
-    return 0
+    return run_import(import_checkpoint, _parser().parse_args(arguments))
 
 
 def import_checkpoint(settings: argparse.Namespace) -> None:

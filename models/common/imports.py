@@ -1,11 +1,16 @@
 """What every importer of foreign checkpoints does around its own work: names, a folder that is whole or not there."""
 
+import argparse
+import logging
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from models.common.bundle_writer import sha256
 from models.common.safe_files import SAFETENSORS, CheckpointError
@@ -15,6 +20,27 @@ from streamer.errors import BundleError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
+# They remark on packages and attributes that no model here has.
+_TRACERS = ("torch.onnx", "onnx_ir", "onnxscript")
+
+
+def run_import(import_checkpoint: Callable[[argparse.Namespace], None], settings: argparse.Namespace) -> int:
+    """Import by `settings` (`threads`, `out` and what the importer wants); the status of the process.
+
+    That is 1, after one message on standard error, for what is wrong with a file or a setting.
+    """
+    torch.set_num_threads(settings.threads)
+    for logger in _TRACERS:
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        import_checkpoint(settings)
+    except (CheckpointError, BundleError, ValueError) as error:
+        print(f"import_checkpoint: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"import_checkpoint: cannot write {error.filename or settings.out}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def require_names(name: str, version: str) -> None:
