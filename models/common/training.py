@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from models.common.parallel import Together
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -44,6 +46,7 @@ class Settings:
     log_every: int = 100
     checkpoint_every_s: float = 300.0
     evaluate_every_s: float = 900.0
+    agree_every: int = 10
 
 
 @dataclass
@@ -119,7 +122,7 @@ class Trainer:
 
     `loss` maps a batch to (loss to minimise, parts to log, audio seconds in the batch); `evaluate` maps the averaged
     weights by name to a report. `config` is stored, and must match to resume. `companions` are saved and restored by
-    name. `clock` tells seconds.
+    name. `clock` tells seconds. Of processes that train `together` the first saves and reports.
     """
 
     def __init__(
@@ -129,7 +132,9 @@ class Trainer:
         config: dict,
         clock: Callable[[], float] = time.monotonic,
         companions: Mapping[str, Companion] = MappingProxyType({}),
+        together: Together | None = None,
     ) -> None:
+        self.together = together or Together()
         self.model = model.to(settings.device)
         self.settings = settings
         self.config = config
@@ -163,11 +168,13 @@ class Trainer:
         settings, meter = self.settings, Meter()
         stop, last = _stop_requested(), self._clock()
         logged, save, report = last, Alarm(settings.checkpoint_every_s, last), Alarm(settings.evaluate_every_s, last)
-        while self.fraction < 1 and not stop():
+        while not self.together.any(self.fraction >= 1 or stop()):
             meter.add(*self._update(next(batches), loss))
             now = self._clock()
             self.progress.elapsed_s += now - last
             last = now
+            if not self.together.first:
+                continue
             if self.progress.updates % settings.log_every == 0:
                 print(self._line(meter, now - logged), flush=True)
                 meter, logged = Meter(), now
@@ -175,6 +182,8 @@ class Trainer:
                 self.save()
             if report.due(now):
                 print(evaluate(self.average.tensors), flush=True)
+        if not self.together.first:
+            return
         self.save()
         if not stop():
             print(evaluate(self.average.tensors), flush=True)
@@ -213,16 +222,19 @@ class Trainer:
         with torch.autocast(torch.device(settings.device).type, torch.bfloat16):
             total, parts, audio_s = loss(batch)
         total.backward()
+        self.together.mean_gradients(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         # A non-finite gradient (one in millions of updates) is skipped, not learned from.
         if torch.isfinite(norm):
             self.optimiser.step()
         self.optimiser.zero_grad()
         progress.updates += 1
-        progress.audio_s += audio_s
+        progress.audio_s += audio_s * self.together.size
+        if progress.updates % settings.agree_every == 0:
+            self.together.agree(self.model)
         if progress.updates % settings.ema_every == 0:
             self.average.move(self.model, progress.updates // settings.ema_every)
-        return {**parts, "norm": float(norm)}, audio_s
+        return {**parts, "norm": float(norm)}, audio_s * self.together.size
 
     def _line(self, meter: Meter, seconds: float) -> str:
         progress = self.progress
