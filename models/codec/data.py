@@ -37,7 +37,7 @@ class Mixing:
     gap: float = 0.06
     lossy: float = 0.3
     burst: tuple[float, float] = (0.05, 0.4)
-    counts: tuple[tuple[int, float], ...] = ((12, 0.4), (6, 0.3), (3, 0.2))
+    counts: tuple[tuple[int, float], ...] = ((12, 0.3), (8, 0.25), (6, 0.2), (3, 0.15))
     """Chances of numbers of books; what is missing to 1 goes to any number."""
 
 

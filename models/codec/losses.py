@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.codec.config import RATE
+from models.codec.spectra import powers
 
 # Lengths of the STFT and mel bands at each.
 RESOLUTIONS = {256: 32, 512: 48, 1024: 64, 2048: 80}
@@ -46,8 +47,7 @@ class SpectralLoss(nn.Module):
     def _spectrum(self, samples: Tensor, length: int) -> Tensor:
         """Magnitudes f32[B, T, length / 2 + 1]."""
         window = getattr(self, f"window{length}")
-        values = torch.stft(samples, length, length // 4, window=window, return_complex=True).transpose(1, 2)
-        return (torch.view_as_real(values).square().sum(-1) + _FLOOR).sqrt()
+        return (powers(samples, window, length // 4) + _FLOOR).sqrt()
 
 
 class EnvelopeLoss(nn.Module):
@@ -79,10 +79,7 @@ class EnvelopeLoss(nn.Module):
 
     def _segments(self, samples: Tensor) -> Tensor:
         """Envelopes f32[B, segments, bands, 30 frames]."""
-        values = torch.stft(
-            samples, _ENVELOPE_FFT, _ENVELOPE_WINDOW // 2, _ENVELOPE_WINDOW, self.window, return_complex=True
-        )
-        power = torch.view_as_real(values).square().sum(-1).transpose(1, 2) @ self.bands
+        power = powers(samples, self.window, _ENVELOPE_WINDOW // 2, _ENVELOPE_FFT) @ self.bands
         return (power + 1e-8).sqrt().unfold(1, 30, 4)
 
 

@@ -1,4 +1,4 @@
-"""Train the codec for a given wall-clock time on a CPU or a GPU; a restart continues.
+"""Train the codec for a given wall-clock time on a CPU or a GPU, in one process or several; a restart continues.
 
 First without a quantiser, then with books placed by k-means; `--freeze` goes on with the decoder alone, so that codes
 stay what they are, `--adversarial` adds discriminators, `--teacher` the features of a wider codec to imitate.
@@ -20,14 +20,19 @@ from models.codec.model import Codec
 from models.codec.objective import Objective, Weights
 from models.codec.pool import Pool, write_pool
 from models.codec.tuning import TuningSet
+from models.common.allocator import keep_freed_memory
 from models.common.training import Schedule, Settings, Trainer
 
 PRESETS = {"default": Config(), "stream-codec": stream_codec(), "teacher": stream_codec(causal=False, width=384)}
+
+# Between the batches of processes that train together.
+_SEEDS_APART = 1_000_003
 
 
 def main() -> None:
     """Run from the command line; see --help."""
     arguments = _parse()
+    keep_freed_memory()
     torch.manual_seed(arguments.seed)
     if arguments.device == "cpu":
         torch.set_num_threads(arguments.threads)
@@ -55,6 +60,7 @@ def main() -> None:
     continuous = arguments.continuous if arguments.new_books or not arguments.init else 0
     objective = Objective(model, trainer.progress, Weights(), continuous, arguments.freeze, adversary, imitation)
     seed = arguments.seed + trainer.progress.updates
+    seed += _SEEDS_APART * trainer.together.rank
     batches = draw_batches(Pool(folder, "train"), config, arguments.batch, seed, Mixing())
     trainer.run(batches, objective, partial(TuningSet(Pool(folder, "tune"), config).report, model))
 
