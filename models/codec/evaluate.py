@@ -17,7 +17,7 @@ from models.codec.evaluation_cache import Cache
 from models.codec.judging import Judge, Listener, Measured, judging_clips, original
 from models.codec.peers import codec2, lyra, opus, speex
 from models.codec.peers.coded import MissingPeer, System
-from models.codec.served import FAMILY, serving
+from models.codec.served import OURS, serving
 from models.common.dev_speech import real_speech
 from streamer.cli.logs import configure_logging
 
@@ -85,13 +85,13 @@ def peer_systems(names: Sequence[str], folder: Path) -> list[System]:
 
 def write(measured: Sequence[Measured], out: Path) -> None:
     """Write results.json, quality.md, differences.md and quality.png."""
-    ours = [each for each in measured if each.family == FAMILY]
-    peers = [each for each in measured if each.family not in (FAMILY, "original")]
+    ours = [each for each in measured if each.family in OURS]
+    peers = [each for each in measured if each.family not in (*OURS, "original")]
     (out / "results.json").write_text(json.dumps([each.as_json() for each in measured]), encoding="utf-8")
     report(quality_report.table(measured), out / "quality.md")
     if ours:
         report(quality_report.differences(ours, peers), out / "differences.md")
-    quality_report.draw(measured, out / "quality.png", FAMILY)
+    quality_report.draw(measured, out / "quality.png", [*OURS])
 
 
 def report(table: str, path: Path) -> None:

@@ -21,6 +21,10 @@ from models.lmcodec.export import LanguageModels, load_network, load_predictor, 
 CARD = Path(__file__).with_name("README.md")
 _FREE: FreeLengths = {"pcm": ["frames"], "codes": ["frames"], "kind": ["frames"]}
 _REFERENCE_STEPS, _REFERENCE_FRAMES = 6, 4
+# Books of the bitrates on offer. Eight of them take 3.2 kbit/s when the entropy network codes them.
+_COUNTS = (3, 6, 8, 12)
+# Below what training calls silence (models.codec.data), so that the latent of silence is heard for nothing louder.
+_SILENCE_DBFS = -60.0
 
 
 def encode_graph(model: Codec) -> SlottedGraph:
@@ -105,10 +109,10 @@ def roles() -> dict[str, str]:
     }
 
 
-def parameters(config: Config) -> dict[str, int | str]:
-    """Sizes, and the bitrates that a stream may have: bits per second and the books that make them."""
+def parameters(config: Config) -> dict[str, float | int | str]:
+    """Sizes, what counts as silence, and the bitrates that a stream may have with the books that make them."""
     per_book = config.bits * RATE // config.frame_samples
-    counts = [count for count in (3, 6, 12) if count <= config.books] or [config.books]
+    counts = [count for count in _COUNTS if count <= config.books] or [config.books]
     return {
         "frame_samples": config.frame_samples,
         "books": config.books,
@@ -118,6 +122,7 @@ def parameters(config: Config) -> dict[str, int | str]:
         "coarse_books": 0,
         "rates": ",".join(f"{count * per_book}:{count}" for count in counts),
         "default_rate": per_book * (6 if config.books >= 6 else config.books),
+        "silence_dbfs": _SILENCE_DBFS,
     }
 
 
@@ -166,7 +171,7 @@ def main() -> None:
     about = {
         "name": arguments.name,
         "version": arguments.version,
-        "description": "Speech codec for 16 kHz: 20 ms frames, 1.5, 3 and 6 kbit/s, causal ConvNeXt over MDCT or STFT",
+        "description": "Speech codec for 16 kHz: 20 ms frames, 1.5 to 6 kbit/s, causal ConvNeXt over MDCT or STFT",
         "licence": "Apache-2.0; training data credited in README.md",
     }
     arguments.out.mkdir(parents=True, exist_ok=True)

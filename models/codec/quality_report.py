@@ -17,6 +17,8 @@ FIGURES = {
     "wer": "WER",
 }
 COMPARED = ("pesq", "stoi", "visqol", "ovrl", "wer")
+# Payloads whose ratio is less than this are compared.
+_ABOUT = 1.4
 _DRAWS = 10_000
 _SEED = 1
 
@@ -35,12 +37,13 @@ def table(measured: Sequence[Measured]) -> str:
 
 
 def differences(ours: Sequence[Measured], peers: Sequence[Measured]) -> str:
-    """A row for each pair: our mean minus theirs, with 95 % confidence."""
+    """A row for each pair of about the same payload: our mean minus theirs, with 95 % confidence."""
     columns = ("ours", "peer", *(FIGURES[figure] for figure in COMPARED))
     rows = [
         (each.name, peer.name, *(_difference_cell(each, peer, figure) for figure in COMPARED))
         for each in ours
         for peer in peers
+        if 1 / _ABOUT < each.payload_kbps / peer.payload_kbps < _ABOUT
     ]
     return markdown(columns, rows)
 
@@ -64,8 +67,8 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
 
 
-def draw(measured: Sequence[Measured], path: Path, ours: str) -> None:
-    """Draw each figure against the bits of the payload; `ours` is the family to stand out, dashes are the original."""
+def draw(measured: Sequence[Measured], path: Path, ours: Sequence[str]) -> None:
+    """Draw each figure against the bits of the payload; families of `ours` stand out, grey dashes are the original."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -83,8 +86,9 @@ def draw(measured: Sequence[Measured], path: Path, ours: str) -> None:
                 axes.axhline(each.mean(name), color="grey", ls="--", lw=1, label="original")
         for family in families:
             points = sorted((each.payload_kbps, each.mean(name)) for each in measured if each.family == family)
-            stands_out = {"lw": 2.5, "color": "black", "zorder": 3} if family == ours else {"lw": 1.2}
-            axes.plot(*zip(*points, strict=True), marker="o", ms=4, label=family, **stands_out)
+            stands_out = {"lw": 2.5, "color": "black", "zorder": 3} if family in ours else {"lw": 1.2}
+            style = "--" if family in ours[1:] else "-"
+            axes.plot(*zip(*points, strict=True), style, marker="o", ms=4, label=family, **stands_out)
         axes.set(title=title, xscale="log", xlabel="payload, kbit/s")
         axes.set_xticks([0.7, 1.5, 3, 6, 12], labels=["0.7", "1.5", "3", "6", "12"])
         axes.minorticks_off()

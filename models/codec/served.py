@@ -25,6 +25,8 @@ from streamer.tasks.codec_encode import FILE_FRAMES
 from streamer.tasks.codec_options import MOST_FRAMES_PER_PACKET
 
 FAMILY = "ours"
+OURS = {FAMILY: "raw", f"{FAMILY} (network)": "network"}
+"""Families of ours, and how their codes are written: what is heard is the same."""
 _MESSAGE_BYTES = 1 << 16
 
 
@@ -45,11 +47,13 @@ class ServedCodec:
         self._whole: dict[str, bytes] = {}
 
     def systems(self) -> list[System]:
-        """The codec at each of its rates, in packets as files have them."""
-        options = {rate: CodecOptions(bitrate=rate, frames_per_packet=FILE_FRAMES) for rate in self.rates}
+        """The codec at each of its rates, in packets as files have them, codes raw and then by the entropy network."""
         return [
-            System(f"ours {rate / 1000:g}", FAMILY, f"{self.key} {each}", partial(self.code, each))
-            for rate, each in options.items()
+            System(f"{family} {rate / 1000:g}", family, f"{self.key} {options}", partial(self.code, options))
+            for family, entropy in OURS.items()
+            if entropy in self.entropy_modes
+            for rate in self.rates
+            for options in [CodecOptions(bitrate=rate, frames_per_packet=FILE_FRAMES, entropy=entropy)]
         ]
 
     def code(self, options: CodecOptions, samples: np.ndarray) -> Coded:

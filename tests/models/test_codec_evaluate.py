@@ -149,9 +149,9 @@ def test_losses_come_in_bursts_and_alike_for_all() -> None:
     assert not losses(samples, 0.0).any()
 
 
-def measured(name: str, values: list[float], errors: list[int]) -> Measured:
+def measured(name: str, values: list[float], errors: list[int], kbps: float = 3.0) -> Measured:
     scores = dict.fromkeys(("pesq", "stoi", "visqol", "ovrl"), values)
-    return Measured(name, name, name, 3.0, None, 0, scores, errors, [10] * len(errors))
+    return Measured(name, name, name, kbps, None, 0, scores, errors, [10] * len(errors))
 
 
 def test_differences_are_told_with_their_confidence() -> None:
@@ -168,6 +168,15 @@ def test_differences_are_told_with_their_confidence() -> None:
     rows = quality_report.differences([ours], [peer, mixed]).splitlines()
     assert rows[2].startswith("| ours 3 | peer | +0.25 [+0.25, +0.25] | +0.250 [+0.250, +0.250] |")
     assert rows[2].endswith("| +10.0 [+10.0, +10.0] |")
+    assert len(rows) == 4
+
+
+def test_only_codecs_of_about_the_same_rate_are_compared() -> None:
+    """Twice the bits, or half of them, is another question."""
+    ours = measured("ours", [1.0, 2.0], [1, 1])
+    peers = [measured(str(kbps), [1.0, 2.0], [1, 1], kbps) for kbps in (1.5, 2.5, 4.0, 6.0)]
+    rows = quality_report.differences([ours], peers).splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["2.5", "4.0"]
 
 
 def test_the_table_and_the_plot_show_every_codec(tmp_path: Path) -> None:
@@ -176,7 +185,7 @@ def test_the_table_and_the_plot_show_every_codec(tmp_path: Path) -> None:
     rows = quality_report.table(found).splitlines()
     assert rows[3] == "| ours | 3.00 | - | 0 | 2.50 | 2.500 | 2.50 | 2.50 | - | - | 20.0 % |"
     assert rows[4].endswith("| - |")
-    quality_report.draw(found, tmp_path / "plot.png", "ours")
+    quality_report.draw(found, tmp_path / "plot.png", ["ours", "ours (network)"])
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
