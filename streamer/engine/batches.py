@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,26 +40,17 @@ def slots_of(rows: Sequence[Row], pool: str) -> list[int]:
 def pad_inputs(graph: Graph, rows: Sequence[Row], bucket: int, free_length: int) -> dict[str, Array]:
     """Stack the row inputs and start flags: `[bucket, ...]`, zeros and True in the padding.
 
-    Without rows, free dimensions take `free_length`.
+    Without rows, free dimensions take `free_length`. A row alone is not copied.
     """
-    feeds = {}
-    for tensor in graph.inputs:
-        shape = rows[0].inputs[tensor.name].shape if rows else _with_length(tensor.dims, free_length)
-        feeds[tensor.name] = np.zeros((bucket, *shape), tensor.dtype)
-        for index, row in enumerate(rows):
-            feeds[tensor.name][index] = row.inputs[tensor.name]
+    feeds = {tensor.name: _stacked(tensor, rows, bucket, free_length) for tensor in graph.inputs}
     for group in graph.groups:
-        feeds[f"start_{group}"] = np.ones(bucket, np.bool_)
-        for index, row in enumerate(rows):
-            feeds[f"start_{group}"][index] = group in row.start
+        feeds[f"start_{group}"] = _flags(tuple([group in row.start for row in rows]), bucket)
     return feeds
 
 
 def pad_slots(slots: Sequence[int], bucket: int, scratch: int) -> Array:
     """Return i64[bucket]: the slots, then the scratch row."""
-    padded = np.full(bucket, scratch, np.int64)
-    padded[: len(slots)] = slots
-    return padded
+    return np.array([*slots, *[scratch] * (bucket - len(slots))], np.int64)
 
 
 def split_outputs(where: str, graph: Graph, outputs: Mapping[str, Array], bucket: int, count: int) -> list[Result]:
@@ -90,6 +83,25 @@ def zero_outputs(graph: Graph) -> dict[str, Array]:
     return {tensor.name: np.zeros(_with_length(tensor.dims, 0), tensor.dtype) for tensor in graph.outputs}
 
 
+@lru_cache(1024)
+def _flags(values: tuple[bool, ...], bucket: int) -> Array:
+    """The same array each time, so not to be written to."""
+    flags = np.array([*values, *[True] * (bucket - len(values))])
+    flags.flags.writeable = False
+    return flags
+
+
+def _stacked(tensor: Tensor, rows: Sequence[Row], bucket: int, free_length: int) -> Array:
+    if bucket == 1 and rows:
+        return np.asarray(rows[0].inputs[tensor.name], order="C")[None]
+    shape = rows[0].inputs[tensor.name].shape if rows else _with_length(tensor.dims, free_length)
+    stacked = np.zeros((bucket, *shape), tensor.dtype)
+    for index, row in enumerate(rows):
+        stacked[index] = row.inputs[tensor.name]
+    return stacked
+
+
+@lru_cache(1024)
 def _fits(shape: tuple[int, ...], dims: tuple[int, ...]) -> bool:
     return len(shape) == len(dims) and all(dim in (-1, size) for size, dim in zip(shape, dims, strict=True))
 
@@ -103,7 +115,7 @@ def _spec(tensor: Tensor) -> str:
 
 
 def _non_finite(array: Array, count: int) -> list[int]:
-    finite = np.isfinite(array[:count])
-    if finite.all():
+    # Squares that overflow only send us to look more closely.
+    if math.isfinite(np.vdot(array, array)):
         return []
-    return [index for index in range(count) if not finite[index].all()]
+    return [index for index in range(count) if not np.isfinite(array[index]).all()]

@@ -77,6 +77,20 @@ def test_without_rows_free_dimensions_take_the_given_length() -> None:
     assert pad_inputs(GRAPH, [], 2, 16)["text"].shape == (2, 16)
 
 
+def test_a_row_alone_is_not_copied() -> None:
+    """What is not contiguous is; scalars stay scalars in a batch of one."""
+    scalar = Graph(
+        **{**GRAPH.model_dump(exclude={"inputs"}), "inputs": (Tensor(name="n", data_type="TYPE_INT64", dims=()),)}
+    )
+    assert pad_inputs(scalar, [row(0, n=np.array(7))], 1, 16)["n"].tolist() == [7]
+    strided = row(0, x=np.arange(4, dtype=np.float32)[::2], text=TEXT)
+    feeds = pad_inputs(GRAPH, [strided], 1, 16)
+    assert np.shares_memory(feeds["text"], TEXT)
+    assert feeds["text"].shape == (1, 3)
+    assert feeds["x"].tolist() == [[0, 2]]
+    assert feeds["x"].flags.c_contiguous
+
+
 def test_padding_goes_to_the_scratch_row() -> None:
     """Slots first, then scratch."""
     assert pad_slots([3, 1], 4, 9).tolist() == [3, 1, 9, 9]
@@ -117,6 +131,13 @@ def test_a_non_finite_row_faults_alone(value: float) -> None:
     results = split_outputs("graph step", GRAPH, outputs, 4, 3)
     assert _messages(results) == [None, "graph step: output z is not finite", None]
     assert results[2].outputs["y"].tolist() == [4, 5]
+
+
+def test_a_number_is_finite_even_if_its_square_is_not() -> None:
+    """The quick check may only ever send us to look more closely."""
+    outputs = _outputs()
+    outputs["z"][:] = np.finfo(np.float32).max
+    assert _messages(split_outputs("graph step", GRAPH, outputs, 4, 3)) == [None] * 3
 
 
 @pytest.mark.parametrize(
