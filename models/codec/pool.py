@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from models.common import packs
+from models.common.stored_audio import AudioWriter, StoredAudio
 
 # Seconds drawn from a pack are in proportion to its length times this: the less a pack was coded before, the more.
 WEIGHTS = {
@@ -33,17 +34,14 @@ class Clip:
 
 
 def write_pool(data: Path, folder: Path, names: Iterable[str] = (*WEIGHTS, packs.NOISE)) -> None:
-    """Decode the training clips of the packs to `folder/samples.i16` and list them; the list comes last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    clips, position = [], 0
-    with (folder / "samples.i16").open("wb") as audio:
+    """Decode the training clips of the packs to `folder` and list them; the list comes last."""
+    clips = []
+    with AudioWriter(folder) as audio:
         for name in names:
             for index, (_, samples, rate) in enumerate(packs.read_pack(data / f"{name}.tar", "train")):
                 samples = packs.resample(samples, rate)
-                audio.write(np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes())
                 split = "tune" if index % _TUNE_EVERY == _TUNE_EVERY - 1 else "train"
-                clips.append(Clip(name, split, position, len(samples)))
-                position += len(samples)
+                clips.append(Clip(name, split, audio.append(samples), len(samples)))
             print(f"wrote {name}", flush=True)
     (folder / "clips.json").write_text(json.dumps([asdict(clip) for clip in clips]))
 
@@ -52,7 +50,7 @@ class Pool:
     """The clips of one split, drawn in proportion to their length and their pack's weight."""
 
     def __init__(self, folder: Path, split: str) -> None:
-        self._samples = np.memmap(folder / "samples.i16", np.int16, "r")
+        self._audio = StoredAudio(folder)
         clips = [Clip(**clip) for clip in json.loads((folder / "clips.json").read_text())]
         clips = [clip for clip in clips if clip.split == split]
         self.speech = [clip for clip in clips if clip.pack != packs.NOISE]
@@ -62,7 +60,7 @@ class Pool:
 
     def load(self, clip: Clip) -> np.ndarray:
         """Return samples f32[n] of a whole clip."""
-        return self._read(clip.start, clip.length)
+        return self._audio.read(clip.start, clip.length)
 
     def draw_speech(self, rng: np.random.Generator, samples: int) -> np.ndarray:
         """Return f32[samples] from anywhere in the training speech, zeros after the end of a short clip."""
@@ -76,8 +74,5 @@ class Pool:
 
     def _crop(self, clip: Clip, rng: np.random.Generator, samples: int) -> np.ndarray:
         start = int(rng.integers(max(clip.length - samples, 0) + 1))
-        found = self._read(clip.start + start, min(samples, clip.length))
+        found = self._audio.read(clip.start + start, min(samples, clip.length))
         return np.pad(found, (0, samples - len(found)))
-
-    def _read(self, start: int, length: int) -> np.ndarray:
-        return self._samples[start : start + length].astype(np.float32) / 32768

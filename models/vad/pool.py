@@ -10,6 +10,7 @@ import numpy as np
 
 from models.common import packs
 from models.common.features import HOP
+from models.common.stored_audio import AudioWriter, StoredAudio
 from models.vad.labels import label_speech
 
 SPEECH_PACKS = (*packs.TRANSCRIBED, "clean_speech")
@@ -59,9 +60,8 @@ def _category(source: str) -> str:
 
 def write_pool(data: Path, folder: Path, names: Iterable[str] = (*SPEECH_PACKS, packs.NOISE)) -> None:
     """Decode the packs to `folder/samples.i16`, label their speech to `folder/labels.u8` and list them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    clips, position = [], 0
-    with (folder / "samples.i16").open("wb") as audio, (folder / "labels.u8").open("wb") as labels:
+    clips = []
+    with AudioWriter(folder) as audio, (folder / "labels.u8").open("wb") as labels:
         for name in names:
             for utterance, samples, rate in packs.read_pack(data / f"{name}.tar"):
                 split, samples = split_of(utterance), packs.resample(samples, rate)
@@ -70,12 +70,11 @@ def write_pool(data: Path, folder: Path, names: Iterable[str] = (*SPEECH_PACKS, 
                 if split is None or not len(samples):
                     continue
                 is_noise = name == packs.NOISE
-                audio.write(np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes())
+                start = audio.append(samples)
                 rows = np.zeros(len(samples) // HOP, bool) if is_noise else label_speech(samples)
                 labels.write(rows.astype(np.uint8).tobytes())
                 source = _category(utterance.source) if is_noise else f"{name}:{utterance.speaker}"
-                clips.append(Clip("noise" if is_noise else "speech", split, source, position, len(samples)))
-                position += len(samples)
+                clips.append(Clip("noise" if is_noise else "speech", split, source, start, len(samples)))
             print(f"wrote {name}", flush=True)
     (folder / "clips.json").write_text(json.dumps([asdict(clip) for clip in clips]))
 
@@ -84,7 +83,7 @@ class Pool:
     """The clips of one split."""
 
     def __init__(self, folder: Path, split: str) -> None:
-        self._samples = np.memmap(folder / "samples.i16", np.int16, "r")
+        self._audio = StoredAudio(folder)
         self._labels = np.memmap(folder / "labels.u8", np.uint8, "r")
         clips = [Clip(**clip) for clip in json.loads((folder / "clips.json").read_text())]
         self.speech = [clip for clip in clips if clip.kind == "speech" and clip.split == split]
@@ -92,6 +91,5 @@ class Pool:
 
     def load(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
         """Return samples f32[n] and labels bool[n // 160]."""
-        samples = self._samples[clip.start : clip.start + clip.length].astype(np.float32) / 32768
         rows = slice(clip.start // HOP, (clip.start + clip.length) // HOP)
-        return samples, self._labels[rows].astype(bool)
+        return self._audio.read(clip.start, clip.length), self._labels[rows].astype(bool)
