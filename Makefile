@@ -6,6 +6,7 @@ DATA ?= ../shared/data
 WORK ?= build/asr-en
 ANCAT ?= build/ancat
 PRICES ?= 0.02 0.06 0.2
+PROCESSES ?= 2
 BIN = $(VENV)/bin
 TRAIN_BIN = $(TRAIN_VENV)/bin
 VAD ?= build/vad
@@ -21,7 +22,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-codec train-lmcodec evaluate-lmcodec evaluate-codec bench-codec wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-codec polish-codec train-lmcodec evaluate-lmcodec evaluate-codec bench-codec wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -125,13 +126,17 @@ train-whisper: $(TRAIN_VENV)/.train ## prepare data from $(DATA), train a small 
 evaluate-whisper: $(TRAIN_VENV)/.train ## word errors and processor time of the bundle of `make train-whisper`
 	$(TRAIN_BIN)/python -m models.careless_whisper.evaluate --bundle $(WHISPER)/bundles/whisper-nano-en --data $(DATA)
 
-# The second run leaves the codes alone, so that models of codes can be trained meanwhile.
-train-codec: $(TRAIN_VENV)/.train ## train the codec, then its decoder against discriminators, and export its bundle (resumes)
-	$(TRAIN_BIN)/python -m models.codec.train --data $(DATA) --pool $(CODEC)/pool --out $(CODEC)/codes \
-		--budget-minutes 60
-	$(TRAIN_BIN)/python -m models.codec.train --data $(DATA) --pool $(CODEC)/pool --out $(CODEC) --budget-minutes 40 \
-		--init $(CODEC)/codes/checkpoint.pt --freeze --adversarial --rate 5e-4
+train-codec: $(TRAIN_VENV)/.train ## train the codec in $(PROCESSES) processes and export its bundle (resumes)
+	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.codec.train --data $(DATA) --pool $(CODEC)/pool \
+		--out $(CODEC) --budget-minutes 120
 	$(TRAIN_BIN)/python -m models.codec.export --checkpoint $(CODEC)/checkpoint.pt --out $(CODEC)/bundles/codec-16k
+
+# Leaves the codes alone, so that models of codes stay good.
+polish-codec: $(TRAIN_VENV)/.train ## go on with the decoder of `make train-codec` against discriminators (resumes)
+	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.codec.train --data $(DATA) --pool $(CODEC)/pool \
+		--out $(CODEC)/adversarial --budget-minutes 40 --init $(CODEC)/checkpoint.pt --freeze --adversarial --rate 5e-4
+	$(TRAIN_BIN)/python -m models.codec.export --checkpoint $(CODEC)/adversarial/checkpoint.pt \
+		--out $(CODEC)/adversarial/bundles/codec-16k
 
 train-lmcodec: $(TRAIN_VENV)/.train ## encode speech by the codec in $(CODEC), train the models of its codes (resumes)
 	test -f $(LMCODEC)/codes.npz || $(TRAIN_BIN)/python -m models.lmcodec.data --codec $(CODEC)/checkpoint.pt \

@@ -372,17 +372,36 @@ async def serving_default() -> AsyncIterator[dict[str, str]]:
 @pytest.mark.parametrize("transport", ["grpc", "websocket"])
 @with_loop
 async def test_the_codec_that_ships(transport):
-    """Three rates that cost what they say, of which the highest follows the loudness of a real clip."""
+    """Rates that cost what they say, of which the highest follows the loudness of a real clip."""
     clip = soundfile.read(next(path for path in SAMPLES if path.stem == "honey"), dtype="int16")[0]
     data = wav(data=clip.astype("<i2").tobytes())
     async with serving_default() as urls:
-        for rate in (1500, 3000, 6000):
+        for rate in (1500, 3000, 4000, 6000):
             packets = await encode(urls[transport], data, CodecOptions(bitrate=rate))
             assert describe(packets).payload_bits_per_second == pytest.approx(rate, rel=0.03)
             heard = await decode(urls[transport], packets)
             assert heard.duration_s == pytest.approx(len(clip) / RATE)
     ours, theirs = (loudness(each) for each in (np.frombuffer(heard.data, "<i2"), clip))
     assert np.corrcoef(ours, theirs)[0, 1] > 0.9
+
+
+@pytest.mark.skipif(not DEFAULT.is_dir(), reason="needs the bundle codec-16k, which is not there yet")
+@with_loop
+async def test_the_codec_that_ships_spares_silence():
+    """A pause of three seconds costs next to nothing and comes back as near silence; speech after it is whole."""
+    clip = soundfile.read(next(path for path in SAMPLES if path.stem == "honey"), dtype="int16")[0][: 2 * RATE]
+    pause = np.zeros(3 * RATE, np.int16)
+    data = wav(data=np.concatenate([clip, pause, clip]).astype("<i2").tobytes())
+    async with serving_default() as urls:
+        whole, spared = [await encode(urls["grpc"], data, CodecOptions(bitrate=6000, dtx=dtx)) for dtx in (False, True)]
+        heard = await decode(urls["grpc"], spared)
+    bits, fewer = (describe(each).payload_bits_per_second for each in (whole, spared))
+    assert fewer == pytest.approx(bits * 4 / 7, rel=0.15)
+    samples = np.frombuffer(heard.data, "<i2").astype(np.float64)
+    assert len(samples) == 2 * len(clip) + len(pause)
+    # A second after speech has ended, and up to where it goes on.
+    assert np.abs(samples[3 * RATE : 5 * RATE - 320]).max() < 0.01 * 32768
+    assert np.corrcoef(loudness(samples[5 * RATE :]), loudness(clip))[0, 1] > 0.9
 
 
 def loudness(samples: np.ndarray) -> np.ndarray:
