@@ -25,7 +25,7 @@ PROTOS = $(wildcard proto/streamer/v1/*.proto)
 .PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-codec polish-codec train-lmcodec evaluate-lmcodec evaluate-codec bench-codec wheel clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 # pip older than 25.1 has no --group, so each environment upgrades its own first.
 $(VENV)/.runtime: pyproject.toml
