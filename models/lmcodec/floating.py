@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.lmcodec.network import LOGIT_PLACES, Network
 from models.lmcodec.quantisation import FRACTION, QuantisedLinear, to_grid
-from models.lmcodec.steps import Arithmetic
+from models.lmcodec.steps import UNIT, Arithmetic
 
 
 @torch.no_grad()
@@ -22,7 +22,8 @@ def float_network(network: Network) -> Network:
     served.limit()
     for layer in served.modules():
         if isinstance(layer, QuantisedLinear):
-            layer.weight.copy_(layer.weight.half())
+            # In halves both as it is and in units of a logit, which are smaller: those have fewer places near zero.
+            layer.weight.copy_((layer.weight * UNIT).half() / UNIT)
     for table in (served.trunk.embedding.table.weight, served.heads.embedding.table.weight, served.heads.book):
         table.copy_(to_grid(table, FRACTION))
     served.heads.prior.weight.copy_(to_grid(served.heads.prior.weight, LOGIT_PLACES))

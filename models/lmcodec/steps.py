@@ -18,6 +18,8 @@ from models.lmcodec.config import Config
 from models.lmcodec.network import LOGIT_PLACES, Block, Network
 from models.lmcodec.quantisation import FRACTION, QuantisedLinear
 
+# From the units of an activation to those of a logit.
+UNIT = 2.0 ** (LOGIT_PLACES - FRACTION)
 # Low enough to make every activation of a foreign block zero, and still exact.
 _SHUT = -float(1 << 22)
 
@@ -118,8 +120,7 @@ class EntropyNextStep(nn.Module):
         self.unseen, self.width = len(table) - config.books - 1, config.width
         self.mix = arithmetic.linear(heads.mix)
         self.narrow = arithmetic.linear(heads.narrow, with_bias=False)
-        # From the units of an activation to those of a logit.
-        self.head = arithmetic.linear(heads.head, with_bias=False, unit=2.0 ** (LOGIT_PLACES - FRACTION))
+        self.head = arithmetic.linear(heads.head, with_bias=False, unit=UNIT)
         self.register_buffer("rounding", torch.tensor(0.5))
         self.register_buffer("narrow_offset", _block_offsets(arithmetic.linear.offsets(heads.narrow), config))
         # The class of each row as what is below the next book; the first book has nothing below.

@@ -19,11 +19,11 @@ import onnx  # noqa: E402
 from models.common.parity import Chunks, EngineRun, first_change, largest_difference, torch_alone  # noqa: E402
 from models.lmcodec.config import Config  # noqa: E402
 from models.lmcodec.evaluate import network_bits  # noqa: E402
-from models.lmcodec.floating import FLOAT, float_network  # noqa: E402
+from models.lmcodec.floating import FLOAT, FloatLinear, float_network  # noqa: E402
 from models.lmcodec.integer import INTEGER  # noqa: E402
 from models.lmcodec.network import LOGIT_PLACES, Network  # noqa: E402
 from models.lmcodec.quantisation import WEIGHT_LIMIT, QuantisedLinear  # noqa: E402
-from models.lmcodec.steps import Arithmetic, entropy_graph  # noqa: E402
+from models.lmcodec.steps import UNIT, Arithmetic, entropy_graph  # noqa: E402
 from models.lmcodec.tables import Shape, bits, build_tables  # noqa: E402
 from streamer.engine.check import check_bundle  # noqa: E402
 from tests.models.lmcodec_served import Served, all_logits, coded, decoded, with_gaps  # noqa: E402
@@ -77,6 +77,15 @@ def test_storing_floats_changes_them_little(network: Network) -> None:
         difference = (float_network(network)(codes) - network(codes)).abs()
     assert difference.mean() < 2.0**-LOGIT_PLACES / 2
     assert difference.max() < 2.0**-LOGIT_PLACES
+
+
+def test_floats_are_kept_in_halves() -> None:
+    """Also small ones of the head, which are in other units."""
+    network = toy_network()
+    with torch.no_grad():
+        network.heads.head.weight.mul_(1e-4)
+    head = FloatLinear(float_network(network).heads.head, unit=UNIT).weight
+    assert torch.equal(head.half().float(), head)
 
 
 def test_floats_take_their_tables_from_the_integers(bundle: Path) -> None:
