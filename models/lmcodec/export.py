@@ -81,7 +81,7 @@ def write_language_models(
 def _add_network(entries: LanguageModels, folder: Path, network: Network, arithmetic: Arithmetic) -> None:
     config, name = network.config, arithmetic.name
     # The sums of floats depend on what else is in a batch.
-    alone = 1 if arithmetic.context.is_floating_point else None
+    alone = 1 if arithmetic.result.is_floating_point else None
     codes = random_codes(_REFERENCE_STEPS, config.books, config.size)
     entries.add(folder, name, entropy_graph(network, arithmetic), {"codes": codes}, alone)
     generator = torch.Generator().manual_seed(1)
@@ -89,7 +89,7 @@ def _add_network(entries: LanguageModels, folder: Path, network: Network, arithm
     rows = torch.randint(
         config.books * config.contexts - config.below, (_REFERENCE_STEPS, config.books), generator=generator
     )
-    context = torch.cat([context, rows.to(torch.int32)], 1).to(arithmetic.context)
+    context = torch.cat([context, rows.to(torch.int32)], 1).to(arithmetic.result)
     steps = {"context": context, "codes": codes, "book": torch.arange(_REFERENCE_STEPS) % config.books}
     entries.add(folder, f"{name}_next", entropy_next_graph(network, arithmetic), steps, alone)
     entries.parameters["coarse_books"] = config.books

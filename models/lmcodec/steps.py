@@ -2,7 +2,8 @@
 
 Activations are in units of 2**-FRACTION, from 0 to 255 of them, and logits in eighths of a bit; both networks that are
 served do the same in them. Which numbers they do it with is their `Arithmetic`: `integer.INTEGER`, which rounds after
-each layer, or `floating.FLOAT`, which rounds the logits alone. Embeddings and priors are bytes in either.
+each layer, or `floating.FLOAT`, which leaves it to the server to round the logits. Embeddings and priors are bytes in
+either.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ class Linear(Protocol):
 class Arithmetic:
     """The numbers of a network that is served; `name` is that of its first graph.
 
-    `activate` makes activations of `activation` from f32, `settle` what is kept of a context, of type `context`.
+    `activate` makes activations of `activation` from f32, `settle` what leaves a graph, of type `result`.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Arithmetic:
     activate: Callable[[Tensor], Tensor]
     settle: Callable[[Tensor], Tensor]
     activation: torch.dtype
-    context: torch.dtype
+    result: torch.dtype
 
 
 class BlockStep(nn.Module):
@@ -82,7 +83,7 @@ class EntropyStep(nn.Module):
         self.register_buffer("absent", _absent_rows(config))
         every = torch.arange(-1, config.size).unsqueeze(1).expand(-1, config.books)
         prior = network.prior_rows(every).T
-        self.register_buffer("prior", prior.flatten().to(arithmetic.context))
+        self.register_buffer("prior", prior.flatten().to(arithmetic.result))
         self.blocks = nn.ModuleList(BlockStep(block, arithmetic) for block in trunk.blocks)
         self.leave = arithmetic.linear(trunk.leave)
 
@@ -108,7 +109,7 @@ class EntropyNextStep(nn.Module):
 
     def __init__(self, network: Network, arithmetic: Arithmetic) -> None:
         super().__init__()
-        self.activate = arithmetic.activate
+        self.activate, self.settle = arithmetic.activate, arithmetic.settle
         heads, config = network.heads, network.config
         zero = torch.zeros(1, config.width, dtype=torch.int8)
         book = torch.floor(heads.book.detach() * 2**FRACTION + 0.5).to(torch.int8)
@@ -121,7 +122,8 @@ class EntropyNextStep(nn.Module):
         self.mix = arithmetic.linear(heads.mix)
         self.narrow = arithmetic.linear(heads.narrow, with_bias=False)
         self.head = arithmetic.linear(heads.head, with_bias=False, unit=UNIT)
-        self.register_buffer("rounding", torch.tensor(0.5))
+        # The layer has no bias: what is left of an offset is half a unit for rounding, or nothing.
+        self.register_buffer("rounding", arithmetic.linear.offsets(heads.head)[0].clone())
         self.register_buffer("narrow_offset", _block_offsets(arithmetic.linear.offsets(heads.narrow), config))
         # The class of each row as what is below the next book; the first book has nothing below.
         below = _absent_first(network.below_class.flatten(), config)[config.size + 1 :]
@@ -140,7 +142,7 @@ class EntropyNextStep(nn.Module):
         x = self.activate(embedding(rows, self.table).float().sum(1) + context.float())
         x = self.activate(self.mix(x) + x.float())
         narrow = self.activate(self.narrow(x, embedding(inputs["book"], self.narrow_offset)))
-        logits = self.head(narrow, self.rounding).floor().to(torch.int32)
+        logits = self.settle(self.head(narrow, self.rounding))
         row = prior.gather(1, book).to(torch.int32) + self.below[rows.gather(1, book)]
         return {"logits": logits + embedding(row[:, 0], self.prior)}, {}
 

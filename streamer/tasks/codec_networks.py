@@ -23,7 +23,7 @@ class NetworkKind:
     """What tells the networks of a bundle apart: how their roles begin, and what they compute in."""
 
     prefix: str
-    context_type: str
+    data_type: str
     # Sums of floats depend on the batch.
     is_alone: bool
 
@@ -44,8 +44,8 @@ class EntropyNetwork:
     as they are known), `entropy_book` (input, int64 `[]`) and `entropy_logits` (output, int32 `[codes]`, 1/8 bit).
     The other books are written by `tables`.
 
-    The float network has the same roles with `float_` before them, contexts in float32, and graphs with a `max_batch`
-    of 1; its logits are as above.
+    The float network has the same roles with `float_` before them, context and logits in float32, and graphs with a
+    `max_batch` of 1; its logits are rounded here.
     """
 
     graph: Graph
@@ -65,7 +65,7 @@ class EntropyNetwork:
         cls, kind: NetworkKind, roles: Roles, tables: CodeTables | None, arrays: Mapping[str, Array]
     ) -> EntropyNetwork | None:
         """Read the roles, or return None for a bundle without them; raises `BundleError`."""
-        prefix, context_type = kind.prefix, kind.context_type
+        prefix, data_type = kind.prefix, kind.data_type
         if f"{prefix}_logits" not in roles.manifest.task.roles:
             return None
         if tables is None:
@@ -74,18 +74,18 @@ class EntropyNetwork:
         if coarse > tables.books:
             roles.refuse("coarse_books", f"at most {tables.books}", coarse)
         graph, previous = roles.input(f"{prefix}_previous", "TYPE_INT64")
-        next_graph, context = roles.input(f"{prefix}_next_context", context_type)
+        next_graph, context = roles.input(f"{prefix}_next_context", data_type)
         if kind.is_alone:
             _check_alone(roles.manifest.name, graph, next_graph)
         return cls(
             graph=graph,
             previous=previous.name,
-            context=roles.output_of(graph, f"{prefix}_context", context_type).name,
+            context=roles.output_of(graph, f"{prefix}_context", data_type).name,
             next_graph=next_graph,
             next_context=context.name,
             codes=roles.input_of(next_graph, f"{prefix}_codes", "TYPE_INT64").name,
             book=roles.input_of(next_graph, f"{prefix}_book", "TYPE_INT64", 0).name,
-            logits=roles.output_of(next_graph, f"{prefix}_logits", "TYPE_INT32").name,
+            logits=roles.output_of(next_graph, f"{prefix}_logits", data_type).name,
             books=coarse,
             weights=weights_of(arrays),
             tables=tables,

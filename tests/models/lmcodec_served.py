@@ -47,7 +47,7 @@ class Served:
         return context
 
     def logits(self, context: np.ndarray, codes: np.ndarray, book: np.ndarray) -> np.ndarray:
-        """Logits i32[rows, size]."""
+        """Logits [rows, size]."""
         size = 1 if self._is_alone else len(book)
         parts = [slice(at, at + size) for at in range(0, len(book), size)]
         feeds = [{"context": context[part], "codes": codes[part], "book": book[part]} for part in parts]
@@ -55,7 +55,7 @@ class Served:
 
 
 def all_logits(served: Served, codes: np.ndarray) -> np.ndarray:
-    """Logits i32[rows, frames, books, size] of i64[rows, frames, books], all books of a frame as rows of one call."""
+    """Logits [rows, frames, books, size] of i64[rows, frames, books], all books of a frame as rows of one call."""
     rows, frames, books = codes.shape
     previous, found = np.full((rows, books), -1), []
     for t in range(frames):

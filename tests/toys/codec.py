@@ -27,7 +27,7 @@ PART, LEVELS = FRAME // BOOKS, 1 << BITS
 COARSE = 2
 SILENCE = 1 / 64
 RATES = {800: 1, 1600: 2, 3200: 4}
-_CONTEXTS = {"": "TYPE_INT32", "float_": "TYPE_FP32"}
+_RESULTS = {"": "TYPE_INT32", "float_": "TYPE_FP32"}
 
 
 def _encode() -> bytes:
@@ -129,7 +129,7 @@ def _entropy(prefix: str = "") -> bytes:
 
 def _entropy_next(prefix: str = "") -> bytes:
     g = GraphBuilder()
-    context = g.row_input("context", _CONTEXTS[prefix], (1,))
+    context = g.row_input("context", _RESULTS[prefix], (1,))
     codes = g.row_input("codes", "TYPE_INT64", (COARSE,))
     book = g.row_input("book", "TYPE_INT64", ())
     asked = g.op("Unsqueeze", book, g.ints([1]))
@@ -140,7 +140,10 @@ def _entropy_next(prefix: str = "") -> bytes:
         context = g.op("Add", g.op("Mul", context, g.floats(4.0)), g.cast(g.op("Size", book), "TYPE_FP32"))
     seed = g.op("Add", g.op("Add", g.cast(context, "TYPE_INT64"), g.op("Mul", total, g.ints(11))), asked)
     spread = g.op("Mod", g.op("Add", g.op("Mul", seed, g.ints(5)), g.ints(np.arange(LEVELS) * 7)), g.ints(61))
-    g.row_output(g.cast(g.op("Neg", spread), "TYPE_INT32"), "logits", "TYPE_INT32", (LEVELS,))
+    logits = g.cast(g.op("Neg", spread), _RESULTS[prefix])
+    if prefix:
+        logits = g.op("Add", logits, g.floats(0.375))
+    g.row_output(logits, "logits", _RESULTS[prefix], (LEVELS,))
     return g.model()
 
 
@@ -208,10 +211,10 @@ def _graphs() -> dict[str, tuple[bytes, dict[str, Any]]]:
 
 
 def _network(prefix: str = "", **extra: Any) -> dict[str, tuple[bytes, dict[str, Any]]]:
-    coarse, context = tensor("codes", "TYPE_INT64", COARSE), tensor("context", _CONTEXTS[prefix], 1)
+    coarse, context = tensor("codes", "TYPE_INT64", COARSE), tensor("context", _RESULTS[prefix], 1)
     following = {
         "inputs": [context, coarse, tensor("book", "TYPE_INT64")],
-        "outputs": [tensor("logits", "TYPE_INT32", LEVELS)],
+        "outputs": [tensor("logits", _RESULTS[prefix], LEVELS)],
     }
     first = _entry([coarse], [context], f"{prefix}entropy", f"{prefix}told")
     return {
