@@ -146,8 +146,8 @@ def random_kinds(config: Config) -> Tensor:
     return LOST * (drawn < 0.3) + SILENT * (drawn > 0.85)
 
 
-def language_models(trained: Path, folder: Path) -> LanguageModels:
-    """Write what models.lmcodec has trained in `trained` to the bundle in `folder`."""
+def language_models(trained: Path, folder: Path, with_floats: bool = True) -> LanguageModels:
+    """Write what models.lmcodec has trained in `trained` to the bundle in `folder`, the network `with_floats` too."""
     tables, network, predictor = (
         trained / name for name in ("tables.npz", "network/checkpoint.pt", "predictor/checkpoint.pt")
     )
@@ -156,6 +156,7 @@ def language_models(trained: Path, folder: Path) -> LanguageModels:
         tables if tables.exists() else None,
         load_network(network) if network.exists() else None,
         load_predictor(predictor) if predictor.exists() else None,
+        with_floats,
     )
 
 
@@ -164,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint written by train")
     parser.add_argument("--language-models", type=Path, help="folder that models.lmcodec.train wrote to")
+    parser.add_argument("--integers-only", action="store_true", help="leave the network of entropy mode 3 out")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--name", default="codec-16k")
     parser.add_argument("--version", default="0.1.0")
@@ -176,7 +178,7 @@ def main() -> None:
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     trained = arguments.language_models
-    extra = language_models(trained, arguments.out) if trained else None
+    extra = language_models(trained, arguments.out, not arguments.integers_only) if trained else None
     export_bundle(load(arguments.checkpoint), arguments.out, about, extra)
 
 

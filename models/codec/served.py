@@ -11,7 +11,7 @@ import numpy as np
 
 from models.codec.evaluation_cache import digest
 from models.codec.peers.coded import SAMPLE_RATE, Coded, System
-from streamer.audio.snc1 import Packet, encode_header, encode_packet
+from streamer.audio.snc1 import ENTROPY_MODES, Packet, encode_header, encode_packet
 from streamer.audio.snc1_chunks import encode_end
 from streamer.audio.snc1_reader import PacketReader
 from streamer.bundle.loader import Bundle, load_bundle
@@ -39,8 +39,7 @@ class ServedCodec:
         if model is None:
             raise ValueError(f"expected the bundle of a codec, got {bundle.key}")
         self.rates = tuple(sorted(model.rates))
-        has = {"raw": True, "tables": model.tables is not None, "network": model.network is not None}
-        self.entropy_modes = tuple(name for name, there in has.items() if there)
+        self.entropy_modes = tuple(ENTROPY_MODES[mode] for mode in sorted(model.fingerprints))
         self._host = host
         self._bundle = bundle.manifest.name
         self._runner = runner

@@ -20,6 +20,7 @@ from models.codec.model import Codec, keep_books
 from models.common import packs
 from models.lmcodec.data import FRAMES_PER_SECOND, read_codes
 from models.lmcodec.export import load_network, load_predictor
+from models.lmcodec.floating import float_network
 from models.lmcodec.network import Network
 from models.lmcodec.predictor import Predictor
 from models.lmcodec.tables import TOTAL
@@ -62,9 +63,10 @@ def saved(clips: Sequence[np.ndarray], arrays: dict[str, np.ndarray], network: N
         parts = [part for clip in clips for part in np.split(clip, range(50 * seconds, len(clip), 50 * seconds))]
         found = {"tables": tables_bits(arrays, parts)}
         if network:
-            coded = network.config.books
-            ours = network_bits(network, parts, arrays["network"])
-            found["network"] = np.concatenate([ours, found["tables"][coded:]])
+            fine = found["tables"][network.config.books :]
+            found["network"] = np.concatenate([network_bits(network, parts, arrays["network"]), fine])
+            floats = network_bits(float_network(network), parts, arrays["network"], quantised=False)
+            found["float"] = np.concatenate([floats, fine])
         for mode, each in found.items():
             shares = [f"{100 * (1 - each[:n].mean() / _RAW_BITS):.1f} %" for n in _RATES]
             rows.append(f"| {mode} | {seconds} s | {', '.join(f'{b:.2f}' for b in each)} | {' | '.join(shares)} |")
@@ -72,12 +74,17 @@ def saved(clips: Sequence[np.ndarray], arrays: dict[str, np.ndarray], network: N
 
 
 @torch.inference_mode()
-def network_bits(network: Network, parts: Sequence[np.ndarray], table: np.ndarray) -> np.ndarray:
-    """Mean bits of a code of each book that the network codes, f64[books]; every part begins with a keyframe."""
+def network_bits(
+    network: Network, parts: Sequence[np.ndarray], table: np.ndarray, quantised: bool = True
+) -> np.ndarray:
+    """Mean bits of a code of each book that the network codes, f64[books]; every part begins with a keyframe.
+
+    In integers, or as they are if not `quantised`.
+    """
     total, frames = np.zeros(network.config.books), 0
     for part in parts:
         codes = part[:, : network.config.books].astype(np.int64)
-        logits = network.integers(torch.from_numpy(codes)[None])[0].flatten(0, 1).numpy()
+        logits = network.integers(torch.from_numpy(codes)[None], quantised)[0].flatten(0, 1).numpy()
         _, sizes = intervals(frequencies(logits, table), codes.ravel())
         total -= np.log2(sizes / TOTAL).reshape(codes.shape).sum(0)
         frames += len(codes)

@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.common.bundle_writer import asset, state_entry, write_graph, write_reference
+from models.common.bundle_writer import asset, sha256, state_entry, write_graph, write_reference
 from models.common.onnx_export import round_weights
+from models.common.shared_weights import share_weights
 from models.common.slots import SlottedGraph
 from models.lmcodec.config import Config, PredictorConfig
-from models.lmcodec.integer import entropy_graph, entropy_next_graph
+from models.lmcodec.floating import FLOAT, float_network
+from models.lmcodec.integer import INTEGER
 from models.lmcodec.network import Network
 from models.lmcodec.predictor import Predictor, predict_graph
+from models.lmcodec.steps import Arithmetic, entropy_graph, entropy_next_graph
 
 _REFERENCE_STEPS = 40
 
@@ -30,21 +33,33 @@ class LanguageModels:
     parameters: dict[str, int] = field(default_factory=dict)
     task_assets: dict[str, str] = field(default_factory=dict)
 
-    def add(self, folder: Path, name: str, graph: SlottedGraph, steps: dict[str, Tensor]) -> None:
+    def add(
+        self, folder: Path, name: str, graph: SlottedGraph, steps: dict[str, Tensor], max_batch: int | None = None
+    ) -> None:
         """Export `graph` and record its reference run over `steps`, `[T, *dims]` per input."""
         rows = [steps[key][:2] for key in graph.inputs]
-        self.graphs.append(write_graph(folder, name, graph, rows, {}))
+        self.graphs.append(write_graph(folder, name, graph, rows, {"max_batch": max_batch}))
         self.states += [state_entry(state) for state in graph.states]
         self.references.append(write_reference(folder, name, graph, steps))
 
+    def share(self, folder: Path, name: str, source: str) -> None:
+        """Let the graph `name` take from the graph `source` what both hold."""
+        path = folder / f"{name}.onnx"
+        share_weights(path, folder / f"{source}.onnx")
+        next(graph for graph in self.graphs if graph["name"] == name)["sha256"] = sha256(path)
+
 
 def write_language_models(
-    folder: Path, tables: Path | None = None, network: Network | None = None, predictor: Predictor | None = None
+    folder: Path,
+    tables: Path | None = None,
+    network: Network | None = None,
+    predictor: Predictor | None = None,
+    with_floats: bool = True,
 ) -> LanguageModels:
     """Write what there is of the models to the bundle in `folder` and return the entries of its manifest.
 
     `tables` is a `tables.npz`; the network's own table of frequencies is in it, so a network needs one. Raises
-    `ValueError` if it is missing.
+    `ValueError` if it is missing. `with_floats` adds the network in floats to that in integers.
     """
     entries = LanguageModels()
     if network and not tables:
@@ -53,32 +68,38 @@ def write_language_models(
         entries.assets.append(asset(folder, tables, "tables.npz"))
         entries.task_assets["tables"] = "tables.npz"
     if network:
-        _add_network(entries, folder, network.eval())
+        _add_network(entries, folder, network.eval(), INTEGER)
+        if with_floats:
+            _add_network(entries, folder, float_network(network), FLOAT)
+            for suffix in ("", "_next"):
+                entries.share(folder, FLOAT.name + suffix, INTEGER.name + suffix)
     if predictor:
         _add_predictor(entries, folder, predictor.eval())
     return entries
 
 
-def _add_network(entries: LanguageModels, folder: Path, network: Network) -> None:
-    config = network.config
+def _add_network(entries: LanguageModels, folder: Path, network: Network, arithmetic: Arithmetic) -> None:
+    config, name = network.config, arithmetic.name
+    # The sums of floats depend on what else is in a batch.
+    alone = 1 if arithmetic.result.is_floating_point else None
     codes = random_codes(_REFERENCE_STEPS, config.books, config.size)
-    entries.add(folder, "entropy", entropy_graph(network), {"codes": codes})
+    entries.add(folder, name, entropy_graph(network, arithmetic), {"codes": codes}, alone)
     generator = torch.Generator().manual_seed(1)
     context = torch.randint(-200, 200, (_REFERENCE_STEPS, config.width), generator=generator, dtype=torch.int32)
     rows = torch.randint(
         config.books * config.contexts - config.below, (_REFERENCE_STEPS, config.books), generator=generator
     )
-    context = torch.cat([context, rows.to(torch.int32)], 1)
-    book = torch.arange(_REFERENCE_STEPS) % config.books
-    entries.add(folder, "entropy_next", entropy_next_graph(network), {"context": context, "codes": codes, "book": book})
+    context = torch.cat([context, rows.to(torch.int32)], 1).to(arithmetic.result)
+    steps = {"context": context, "codes": codes, "book": torch.arange(_REFERENCE_STEPS) % config.books}
+    entries.add(folder, f"{name}_next", entropy_next_graph(network, arithmetic), steps, alone)
     entries.parameters["coarse_books"] = config.books
     entries.roles |= {
-        "entropy_previous": "entropy.codes",
-        "entropy_context": "entropy.context",
-        "entropy_next_context": "entropy_next.context",
-        "entropy_codes": "entropy_next.codes",
-        "entropy_book": "entropy_next.book",
-        "entropy_logits": "entropy_next.logits",
+        f"{name}_previous": f"{name}.codes",
+        f"{name}_context": f"{name}.context",
+        f"{name}_next_context": f"{name}_next.context",
+        f"{name}_codes": f"{name}_next.codes",
+        f"{name}_book": f"{name}_next.book",
+        f"{name}_logits": f"{name}_next.logits",
     }
 
 

@@ -1,4 +1,4 @@
-"""The integer network of entropy mode 2 as it is trained: real numbers, or with `quantised` exactly its integers.
+"""The network of entropy modes 2 and 3 as it is trained: real numbers, or with `quantised` exactly integers.
 
 Every frame is the sum of the embeddings of its codes. A dilated causal TCN over past frames gives the context of the
 next; a step over books adds the codes of the frame that are known already and says how likely each code of the next
@@ -190,9 +190,12 @@ class Network(nn.Module):
         below = nn.functional.pad(codes, (1, 0), value=-1)[..., :-1]
         return self.below_class[book, torch.where(below < 0, self.config.size, below)]
 
-    def integers(self, codes: Tensor) -> Tensor:
-        """What serving computes of the same codes: logits i32[B, T, books, size] in units of 1/8 bit."""
-        return torch.floor(self(codes, quantised=True) * 2**LOGIT_PLACES + 0.5).to(torch.int32)
+    def integers(self, codes: Tensor, quantised: bool = True) -> Tensor:
+        """What serving computes of the same codes: logits i32[B, T, books, size] in units of 1/8 bit.
+
+        Those of mode 3 are those of `floating.float_network`, not `quantised`.
+        """
+        return torch.floor(self(codes, quantised) * 2**LOGIT_PLACES + 0.5).to(torch.int32)
 
     def limit(self) -> None:
         """Clamp what no quantisation could express; call it before every update."""

@@ -19,7 +19,7 @@ HEADER_BYTES = 48
 # A header may be longer than what is known of it; not by more than this.
 MAX_HEADER_BYTES = 1024
 RAW, TABLES, NETWORK, FLOAT_NETWORK = range(4)
-ENTROPY_MODES = ("raw", "tables", "network", "float network")
+ENTROPY_MODES = ("raw", "tables", "network", "float")
 MAX_BOOKS = 32
 MAX_BITS_PER_BOOK = 16
 MAX_FRAMES_PER_PACKET = 16

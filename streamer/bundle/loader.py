@@ -17,6 +17,7 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("CPUExecutionProvider",),
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
 }
+GRAPH_OPTIMIZATION = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 _ONNX_TYPES: Mapping[str, str] = {
     "TYPE_FP32": "tensor(float)",
     "TYPE_FP16": "tensor(float16)",
@@ -88,6 +89,7 @@ def open_session(
         ort.preload_dlls()
     _require_provider(provider, wanted[0], ort.get_available_providers())
     options = ort.SessionOptions()
+    options.graph_optimization_level = GRAPH_OPTIMIZATION
     options.intra_op_num_threads = intra_op_threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL

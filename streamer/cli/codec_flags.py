@@ -20,6 +20,7 @@ class Entropy(StrEnum):
     RAW = "raw"
     TABLES = "tables"
     NETWORK = "network"
+    FLOAT = "float"
 
 
 Audio = Annotated[list[str], typer.Argument(help="Files, folders, patterns, or - for PCM on standard input.")]

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from streamer.bundle.manifest import Manifest
+from streamer.bundle.runtime import Runtime
 from streamer.errors import BundleError
 
 MIB = 1 << 20
@@ -26,6 +27,11 @@ class EngineSettings:
     max_streams: int = 256
     memory_budget_bytes: int = 2048 * MIB
     intra_op_threads: int = 1
+
+    @property
+    def runtime(self) -> Runtime:
+        """What decides, beside a graph, how its floats come out."""
+        return Runtime(self.provider, self.intra_op_threads)
 
 
 def bytes_per_stream(manifest: Manifest) -> int:

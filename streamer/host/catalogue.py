@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from streamer.bundle.loader import Bundle
+from streamer.bundle.runtime import REPEATABLE, Runtime
 from streamer.errors import InvalidRequest, UnknownBundle
 from streamer.session.messages import Config
 from streamer.session.messages import ModelInfo as ModelInfo
@@ -34,9 +35,9 @@ class Model:
     make_task: TaskMaker
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Model:
+    def of(cls, bundle: Bundle, runtime: Runtime = REPEATABLE) -> Model:
         """Read what the host loops of `bundle` need; raises `InvalidRequest` or `BundleError`."""
-        return cls(bundle, task_maker(bundle.manifest, bundle.folder))
+        return cls(bundle, task_maker(bundle.manifest, bundle.folder, runtime))
 
     @property
     def kind(self) -> str:
@@ -50,8 +51,8 @@ class Catalogue:
     Raises `InvalidRequest` or `BundleError` for a bundle whose task cannot be served.
     """
 
-    def __init__(self, bundles: Iterable[Bundle]) -> None:
-        self._models = tuple(Model.of(bundle) for bundle in bundles)
+    def __init__(self, bundles: Iterable[Bundle], runtime: Runtime = REPEATABLE) -> None:
+        self._models = tuple(Model.of(bundle, runtime) for bundle in bundles)
 
     def resolve(self, task: str, name: str = "") -> Model:
         """Return the model called `name` or `name@version` for `task`, or its default; raises `UnknownBundle`."""

@@ -65,7 +65,7 @@ class Host:
     ) -> None:
         self._engine = engine
         self._tracing = tracing_of(settings.tracing)
-        self._catalogue = Catalogue(bundles)
+        self._catalogue = Catalogue(bundles, engine.settings.runtime)
         self.rollout = Rollout(engine, self._catalogue, settings)
         self._settings = settings
         self._registry = registry

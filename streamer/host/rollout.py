@@ -77,7 +77,7 @@ class Rollout:
         retired = self._retired.get(bundle.key)
         if retired is not None and retired.digest != bundle.digest:
             raise InvalidRequest(f"another {bundle.key} still has streams, load this one after their end")
-        return bundle, Model.of(bundle), program_of(bundle.manifest, bundle.folder)
+        return bundle, Model.of(bundle, self._engine.settings.runtime), program_of(bundle.manifest, bundle.folder)
 
     def _is_new(self, name: str) -> bool:
         return self._catalogue.lacks(Registry(self._settings.bundle_path).find(name).key)

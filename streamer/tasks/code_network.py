@@ -1,4 +1,4 @@
-"""From integer logits to the frequencies of the range coder (entropy mode 2), without a rounding anywhere."""
+"""From the logits of entropy networks to the frequencies of the range coder: in integers from the first step on."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ def weights_of(arrays: Mapping[str, Array]) -> Array:
 def frequencies(logits: Array, weights: Array) -> Array:
     """Return int64 frequencies `[..., K]`, each at least 1, that sum to 2^16.
 
-    `logits` int `[..., K]` are in units of 1/8 bit, `weights` those of `weights_of`. What the division leaves over goes
-    to the (first) largest logit.
+    `logits` `[..., K]` are in units of 1/8 bit, `weights` those of `weights_of`. Floats, which must be finite, are
+    rounded first, half a unit up. What the division leaves over goes to the (first) largest logit.
     """
+    if logits.dtype.kind == "f":
+        logits = np.floor(logits + np.float32(0.5))
     logits = np.asarray(logits, np.int64)
     best = logits.argmax(-1, keepdims=True)
     below = np.minimum(np.take_along_axis(logits, best, -1) - logits, len(weights) - 1)

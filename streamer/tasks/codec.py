@@ -7,17 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamer.audio.snc1 import MAX_BITS_PER_BOOK, MAX_BOOKS, NETWORK, RAW, TABLES, Header
+from streamer.audio.snc1 import (
+    ENTROPY_MODES,
+    FLOAT_NETWORK,
+    MAX_BITS_PER_BOOK,
+    MAX_BOOKS,
+    NETWORK,
+    RAW,
+    TABLES,
+    Header,
+)
 from streamer.bundle.manifest import Audio, Graph, Manifest, Tensor
+from streamer.bundle.runtime import REPEATABLE, Runtime
 from streamer.errors import BundleError, InvalidRequest
 from streamer.tasks.code_tables import CodeTables
-from streamer.tasks.codec_networks import EntropyNetwork, Predictor, read_tables, tables_of
+from streamer.tasks.codec_networks import EntropyNetwork, Predictor, networks_of, read_tables, tables_of
 from streamer.tasks.roles import Roles
 
 PROGRAM = "codec"
 # What a frame that is decoded may be.
 ORDINARY, LOST, SILENT = range(3)
-_MODES = {"": RAW, "raw": RAW, "tables": TABLES, "network": NETWORK}
+_MODES = {"": RAW} | {name: mode for mode, name in enumerate(ENTROPY_MODES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +37,13 @@ class CodecModel:
     Roles: `pcm` (input, float32 `[frames, frame_samples]`) and `codes` (output, int64 `[frames, books]`) of one graph;
     `received_codes` (input, int64 `[frames, books]`, -1 where a book is not there), `frame_kind` (input, int64
     `[frames]`: 0 ordinary, 1 lost, 2 silent) and `decoded` (output, float32 `[frames, frame_samples]`) of another; and
-    those of `EntropyNetwork` and `Predictor` if there are any. Parameters: `frame_samples`, `books`, `bits_per_book`,
-    `delay_samples` (how much later a sample leaves the decoder than it entered the encoder, a frame's time aside),
-    `rates` ("1500:3,3000:6", bits per second and their books), `default_rate`, `coarse_books` (of the network) and
-    optionally `silence_dbfs`. Asset: `tables`, if codes may be written by tables or by the network.
+    those of `EntropyNetwork`, one or two, and `Predictor` if there are any. Parameters: `frame_samples`, `books`,
+    `bits_per_book`, `delay_samples` (how much later a sample leaves the decoder than it entered the encoder, a frame's
+    time aside), `rates` ("1500:3,3000:6", bits per second and their books), `default_rate`, `coarse_books` (of the
+    networks) and optionally `silence_dbfs`. Asset: `tables`, if codes may be written by tables or by a network.
 
-    `fingerprints` mark the streams of each entropy mode, 8 bytes: of the decoder, and of what its codes are written by.
+    `fingerprints` mark the streams of each entropy mode, 8 bytes: of the decoder, and of what its codes are written by,
+    in that of the float network with the `runtime` of the engine.
     """
 
     name: str
@@ -53,12 +64,13 @@ class CodecModel:
     default_rate: int
     silence_dbfs: float | None
     tables: CodeTables | None
-    network: EntropyNetwork | None
+    networks: Mapping[int, EntropyNetwork]
     predictor: Predictor | None
     fingerprints: Mapping[int, bytes]
+    runtime: Runtime
 
     @classmethod
-    def of(cls, manifest: Manifest, folder: Path) -> CodecModel | None:
+    def of(cls, manifest: Manifest, folder: Path, runtime: Runtime = REPEATABLE) -> CodecModel | None:
         """Read the bundle in `folder`, or return None for one that is no codec; raises `BundleError`."""
         if manifest.task.kind != "codec":
             return None
@@ -74,7 +86,7 @@ class CodecModel:
             raise BundleError(f"bundle {manifest.name}: default_rate: expected one of {list(rates)}, got {default}")
         arrays = read_tables(manifest, folder)
         tables = tables_of(manifest.name, arrays, books, 1 << bits)
-        network = EntropyNetwork.of(roles, tables, arrays)
+        networks = networks_of(roles, tables, arrays)
         assert manifest.sample_rate is not None  # the format requires it of a graph with audio
         return cls(
             name=manifest.name,
@@ -95,9 +107,10 @@ class CodecModel:
             default_rate=default,
             silence_dbfs=roles.number("silence_dbfs", 0.0) if "silence_dbfs" in manifest.task.parameters else None,
             tables=tables,
-            network=network,
+            networks=networks,
             predictor=Predictor.of(roles, books),
-            fingerprints=_fingerprints(manifest, decode, network),
+            fingerprints=_fingerprints(manifest, decode, networks, runtime),
+            runtime=runtime,
         )
 
     def n_books(self, bitrate: int) -> int:
@@ -117,9 +130,15 @@ class CodecModel:
     def check_mode(self, mode: int) -> None:
         """Raise `InvalidRequest` unless codes can be written and read in this mode."""
         if mode not in self.fingerprints:
-            names = {TABLES: "tables", NETWORK: "network"}
-            lacks = names.get(mode, f"mode {mode}")
+            lacks = {TABLES: "tables", NETWORK: "network", FLOAT_NETWORK: "float network"}[mode]
             raise InvalidRequest(f"codec entropy: model {self.name} has no {lacks} to code with")
+        if mode == FLOAT_NETWORK and self.runtime != REPEATABLE:
+            got = f"{self.runtime.provider} with {self.runtime.intra_op_threads}"
+            raise InvalidRequest(f"codec entropy: expected the provider cpu with 1 thread for float, got {got}")
+
+    def runtime_of(self, mode: int) -> int:
+        """Return what a header says of the runtime of codes in this mode: 0 where they do not depend on it."""
+        return self.runtime.number if mode == FLOAT_NETWORK else 0
 
     def check_header(self, header: Header) -> None:
         """Raise `InvalidRequest` unless packets under this header hold codes of this model."""
@@ -132,6 +151,10 @@ class CodecModel:
             if expected != got:
                 raise InvalidRequest(f"expected packets of model {self.name} with {name} {expected}, got {got}")
         self.check_mode(header.entropy_mode)
+        runtime = self.runtime_of(header.entropy_mode)
+        if runtime != header.runtime:
+            other = f"{runtime:08x}, got those of another, {header.runtime:08x}"
+            raise InvalidRequest(f"expected packets of model {self.name} in float of the runtime {other}")
         # No fingerprint: whoever made the stream does not know, or does not tell.
         ours, theirs = self.fingerprints[header.entropy_mode], header.model
         if theirs not in (bytes(8), ours):
@@ -179,20 +202,24 @@ def _audio(bundle: str, encode: Graph, pcm: str, frame: int) -> Audio:
     return audio
 
 
-def _fingerprints(manifest: Manifest, decode: Graph, network: EntropyNetwork | None) -> dict[int, bytes]:
-    digests = [decode.sha256]
-    found = {RAW: bytes.fromhex(decode.sha256)[:8]}
+def _fingerprints(
+    manifest: Manifest, decode: Graph, networks: Mapping[int, EntropyNetwork], runtime: Runtime
+) -> dict[int, bytes]:
+    digests = [bytes.fromhex(decode.sha256)]
+    found = {RAW: digests[0][:8]}
     if "tables" in manifest.task.assets:
         files = {asset.file: asset.sha256 for asset in manifest.assets}
-        digests.append(files[manifest.task.assets["tables"]])
+        digests.append(bytes.fromhex(files[manifest.task.assets["tables"]]))
         found[TABLES] = _digest(digests)
-    if network is not None:
-        found[NETWORK] = _digest([*digests, network.graph.sha256, network.next_graph.sha256])
+    # In the order of modes: the graphs of floats may take weights from those of integers.
+    for mode, network in networks.items():
+        digests += [bytes.fromhex(graph.sha256) for graph in (network.graph, network.next_graph)]
+        found[mode] = _digest([*digests, runtime.digest] if mode == FLOAT_NETWORK else digests)
     return found
 
 
-def _digest(digests: Sequence[str]) -> bytes:
-    return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).digest()[:8]
+def _digest(digests: Sequence[bytes]) -> bytes:
+    return hashlib.sha256(b"".join(digests)).digest()[:8]
 
 
 def _rates(bundle: str, text: str, books: int) -> dict[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streamer.audio.snc1 import NETWORK, RAW, Header
+from streamer.audio.snc1 import RAW, Header
 from streamer.errors import InvalidRequest, ModelFault
 from streamer.tasks.base import Encoded, TaskStep
 from streamer.tasks.codec import PROGRAM, CodecModel
@@ -95,6 +95,7 @@ class Encode(CodecStream):
 def header_of(model: CodecModel, options: CodecOptions, frames: int) -> Header:
     """Return the header of a stream of `model` with `frames` in a packet, as `options` ask for it."""
     mode = model.mode(options.entropy)
+    network = model.networks.get(mode)
     second = max(1, round(model.sample_rate / (frames * model.frame_samples)))
     return Header(
         sample_rate=model.sample_rate,
@@ -104,9 +105,10 @@ def header_of(model: CodecModel, options: CodecOptions, frames: int) -> Header:
         frames_per_packet=frames,
         entropy_mode=mode,
         keyframe_every=1 if mode == RAW else options.keyframe_every or second,
-        coarse_books=model.network.books if mode == NETWORK and model.network is not None else 0,
+        coarse_books=network.books if network else 0,
         preskip=model.delay_samples,
         model=model.fingerprints[mode],
+        runtime=model.runtime_of(mode),
         dtx=options.dtx,
         fec=options.fec,
     )

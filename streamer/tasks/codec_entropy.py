@@ -1,4 +1,4 @@
-"""Codes to payloads and back, for many streams at once: what needs the network asks for its calls."""
+"""Codes to payloads and back, for many streams at once: what needs a network asks for its calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streamer.audio.snc1 import NETWORK, RAW, TABLES
+from streamer.audio.snc1 import RAW, TABLES
 from streamer.errors import InvalidRequest
 from streamer.tasks import code_network
 from streamer.tasks.bit_packing import pack_many, unpack_many
@@ -46,7 +46,7 @@ class CodeReader:
     def __init__(self, model: CodecModel) -> None:
         self._bits = model.bits
         self._tables = model.tables
-        self._network = model.network
+        self._networks = model.networks
 
     def read(self, jobs: Sequence[Read]) -> Calls:
         """Set the codes of `jobs`, each of another stream."""
@@ -57,13 +57,13 @@ class CodeReader:
         for job in jobs:
             if job.reading.mode == TABLES:
                 job.codes = self._read_by_tables(job.reading)
-        by_network = [job for job in jobs if job.reading.mode == NETWORK]
-        if by_network:
-            assert self._network is not None  # no stream of this mode is taken otherwise
-            yield from _NetworkReading(self._network, by_network).run()
+        for mode, network in self._networks.items():
+            by_network = [job for job in jobs if job.reading.mode == mode]
+            if by_network:
+                yield from _NetworkReading(network, by_network).run()
 
     def _read_by_tables(self, reading: Reading) -> Array | None:
-        assert self._tables is not None  # as above
+        assert self._tables is not None  # no stream of this mode is taken otherwise
         try:
             return self._tables.decode(reading.payload, reading.frames, reading.n_books, reading.previous)
         except InvalidRequest:
@@ -76,7 +76,7 @@ class CodeWriter:
     def __init__(self, model: CodecModel) -> None:
         self._bits = model.bits
         self._tables = model.tables
-        self._network = model.network
+        self._networks = model.networks
 
     def write(self, jobs: Sequence[Written]) -> Calls:
         """Set the payloads of `jobs`, each of another stream. All packets of a stream are in one mode."""
@@ -88,10 +88,10 @@ class CodeWriter:
             if job.writings and job.writings[0].mode == TABLES:
                 assert self._tables is not None  # no stream of this mode is taken otherwise
                 job.payloads = [self._tables.encode(each.codes, each.previous) for each in job.writings]
-        by_network = [job for job in jobs if job.writings and job.writings[0].mode == NETWORK]
-        if by_network:
-            assert self._network is not None  # as above
-            yield from _NetworkWriting(self._network, by_network).run()
+        for mode, network in self._networks.items():
+            by_network = [job for job in jobs if job.writings and job.writings[0].mode == mode]
+            if by_network:
+                yield from _NetworkWriting(network, by_network).run()
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from streamer.audio.snc1 import FLOAT_NETWORK, NETWORK
 from streamer.bundle.manifest import Graph, Manifest
 from streamer.errors import BundleError
 from streamer.tasks.code_network import weights_of
@@ -18,14 +19,33 @@ from streamer.work import Array
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkKind:
+    """What tells the networks of a bundle apart: how their roles begin, and what they compute in."""
+
+    prefix: str
+    data_type: str
+    # Sums of floats depend on the batch.
+    is_alone: bool
+
+
+KINDS: Mapping[int, NetworkKind] = {
+    NETWORK: NetworkKind("entropy", "TYPE_INT32", is_alone=False),
+    FLOAT_NETWORK: NetworkKind("float_entropy", "TYPE_FP32", is_alone=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class EntropyNetwork:
-    """The integer network that tells how likely each code of the first `books` books is.
+    """A network that tells how likely each code of the first `books` books is: in integers, or in floats.
 
     Roles of a graph with a state, called once per frame: `entropy_previous` (input, int64 `[books]`, the codes of the
     frame before, -1 where there are none) and `entropy_context` (output, int32 `[width]`). Of a graph without:
     `entropy_next_context` (input, that output), `entropy_codes` (input, int64 `[books]`, the codes of the frame as far
     as they are known), `entropy_book` (input, int64 `[]`) and `entropy_logits` (output, int32 `[codes]`, 1/8 bit).
     The other books are written by `tables`.
+
+    The float network has the same roles with `float_` before them, context and logits in float32, and graphs with a
+    `max_batch` of 1; its logits are rounded here.
     """
 
     graph: Graph
@@ -41,30 +61,48 @@ class EntropyNetwork:
     tables: CodeTables
 
     @classmethod
-    def of(cls, roles: Roles, tables: CodeTables | None, arrays: Mapping[str, Array]) -> EntropyNetwork | None:
+    def of(
+        cls, kind: NetworkKind, roles: Roles, tables: CodeTables | None, arrays: Mapping[str, Array]
+    ) -> EntropyNetwork | None:
         """Read the roles, or return None for a bundle without them; raises `BundleError`."""
-        if "entropy_logits" not in roles.manifest.task.roles:
+        prefix, data_type = kind.prefix, kind.data_type
+        if f"{prefix}_logits" not in roles.manifest.task.roles:
             return None
         if tables is None:
             raise BundleError(f"bundle {roles.manifest.name}: expected the asset tables beside the network, got none")
         coarse = roles.integer("coarse_books", 1)
         if coarse > tables.books:
             roles.refuse("coarse_books", f"at most {tables.books}", coarse)
-        graph, previous = roles.input("entropy_previous", "TYPE_INT64")
-        next_graph, context = roles.input("entropy_next_context", "TYPE_INT32")
+        graph, previous = roles.input(f"{prefix}_previous", "TYPE_INT64")
+        next_graph, context = roles.input(f"{prefix}_next_context", data_type)
+        if kind.is_alone:
+            _check_alone(roles.manifest.name, graph, next_graph)
         return cls(
             graph=graph,
             previous=previous.name,
-            context=roles.output_of(graph, "entropy_context", "TYPE_INT32").name,
+            context=roles.output_of(graph, f"{prefix}_context", data_type).name,
             next_graph=next_graph,
             next_context=context.name,
-            codes=roles.input_of(next_graph, "entropy_codes", "TYPE_INT64").name,
-            book=roles.input_of(next_graph, "entropy_book", "TYPE_INT64", 0).name,
-            logits=roles.output_of(next_graph, "entropy_logits", "TYPE_INT32").name,
+            codes=roles.input_of(next_graph, f"{prefix}_codes", "TYPE_INT64").name,
+            book=roles.input_of(next_graph, f"{prefix}_book", "TYPE_INT64", 0).name,
+            logits=roles.output_of(next_graph, f"{prefix}_logits", data_type).name,
             books=coarse,
             weights=weights_of(arrays),
             tables=tables,
         )
+
+
+def networks_of(roles: Roles, tables: CodeTables | None, arrays: Mapping[str, Array]) -> Mapping[int, EntropyNetwork]:
+    """Return what networks there are by entropy mode; raises `BundleError`."""
+    found = {mode: EntropyNetwork.of(kind, roles, tables, arrays) for mode, kind in KINDS.items()}
+    return {mode: network for mode, network in found.items() if network is not None}
+
+
+def _check_alone(bundle: str, *graphs: Graph) -> None:
+    for graph in graphs:
+        if graph.max_batch != 1:
+            got = f"expected max_batch 1 of a float network, got {graph.max_batch}"
+            raise BundleError(f"bundle {bundle}: graph {graph.name}: {got}")
 
 
 @dataclass(frozen=True, slots=True)

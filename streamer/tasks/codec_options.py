@@ -10,7 +10,7 @@ from streamer.audio.formats import SNC1 as SNC1
 from streamer.errors import InvalidRequest
 
 OUTPUTS = (SNC1, *PCM)
-ENTROPY_MODES = ("", "raw", "tables", "network")
+ENTROPY_MODES = ("", "raw", "tables", "network", "float")
 # A packet's frames are lost together, and wait for each other.
 MOST_FRAMES_PER_PACKET = 16
 MOST_PACKETS_PER_KEYFRAME = 65535
@@ -28,9 +28,10 @@ class CodecOptions:
     The rest is about packets that are made; where they are made of packets, what is not asked for stays as it comes.
     `bitrate` is that of the codes before entropy coding, in bits per second and one of the model's; 0 is its default.
     A packet holds `frames_per_packet` frames; 0 is 1 in live streams and 5 in files. `entropy` is how codes are
-    written: `raw` in fixed width, `tables` by order-1 statistics, `network` by the bundle's integer network; "" is
-    `raw`. Entropy coding begins anew every `keyframe_every` packets, 0 for a second's worth. `fec` repeats the coarse
-    codes of each packet in the next one, `dtx` sends nothing but a mark for frames of silence.
+    written: `raw` in fixed width, `tables` by order-1 statistics, `network` by the bundle's integer network, `float`
+    by its float network, for a server of the same runtime; "" is `raw`. Entropy coding begins anew every
+    `keyframe_every` packets, 0 for a second's worth. `fec` repeats the coarse codes of each packet in the next one,
+    `dtx` sends nothing but a mark for frames of silence.
     """
 
     output: str = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamer.audio.snc1 import ENTROPY_MODES, NETWORK, RAW, Header
+from streamer.audio.snc1 import ENTROPY_MODES, RAW, TABLES, Header
 from streamer.errors import InvalidRequest
 from streamer.tasks.base import Encoded, TaskStep
 from streamer.tasks.codec import LOST, ORDINARY, PROGRAM, SILENT, CodecModel
@@ -128,9 +128,9 @@ class Transcode(CodecStream):
         model.check_header(header)
         self.chunk_samples = self.hop_samples = header.packet_samples
         mode = self._mode if options.entropy else header.entropy_mode
-        if mode == NETWORK and header.entropy_mode == NETWORK:
-            known = f"{ENTROPY_MODES[RAW]} or tables"
-            raise InvalidRequest(f"codec entropy: expected {known} for packets that are coded by the network already")
+        if mode in model.networks and header.entropy_mode in model.networks:
+            known = f"{ENTROPY_MODES[RAW]} or {ENTROPY_MODES[TABLES]}"
+            raise InvalidRequest(f"codec entropy: expected {known} for packets that are coded by a network already")
         options = replace(options, entropy=ENTROPY_MODES[mode], dtx=header.dtx)
         made = header_of(model, options, options.frames_per_packet or header.frames_per_packet)
         # Whose codes these are stays unknown if it was.

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from streamer.bundle.manifest import Manifest
+from streamer.bundle.runtime import REPEATABLE, Runtime
 from streamer.errors import InvalidRequest
 from streamer.tasks.base import Task
 from streamer.tasks.beam_program import BeamProgram
@@ -41,8 +42,10 @@ class TaskMaker(Protocol):
         """Raise `InvalidRequest` for what the model cannot do, as a search that it does not have."""
 
 
-def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
+def task_maker(manifest: Manifest, folder: Path, runtime: Runtime = REPEATABLE) -> TaskMaker:
     """Read what the host loops of the bundle in `folder` need: once, so that they do not depend on the disk later.
+
+    `runtime` is what the engine runs its graphs with.
 
     Raises `InvalidRequest` for a task that is not served, `BundleError` for roles or parameters that do not fit it.
     """
@@ -50,7 +53,7 @@ def task_maker(manifest: Manifest, folder: Path) -> TaskMaker:
         raise InvalidRequest(f"expected a model for {' or '.join(KINDS)}, {manifest.name} is for {manifest.task.kind}")
     if manifest.task.kind == "vad":
         return partial(_detect, manifest.name, Detection.of(manifest))
-    codec = CodecModel.of(manifest, folder)
+    codec = CodecModel.of(manifest, folder, runtime)
     if codec is not None:
         return partial(_code, codec)
     whisper = WhisperModel.of(manifest, folder)

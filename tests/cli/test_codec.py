@@ -84,7 +84,7 @@ def test_options_reach_the_packets(tmp_path: Path, codec: list[str]) -> None:
 
 
 @pytest.mark.parametrize("start_s", [0.5, 1.37])
-@pytest.mark.parametrize("entropy", ["raw", "tables"])
+@pytest.mark.parametrize("entropy", ["raw", "tables", "float"])
 def test_seeking(tmp_path: Path, codec: list[str], start_s: float, entropy: str) -> None:
     """From any second on, sound is that of the whole file, though the decoder began in the middle."""
     path = coded(tmp_path, codec, "--entropy", entropy)

@@ -113,7 +113,7 @@ async def test_there_and_back(tmp_path, transport):
 
 
 @every_transport
-@pytest.mark.parametrize("entropy", ["raw", "tables", "network"])
+@pytest.mark.parametrize("entropy", ["raw", "tables", "network", "float"])
 @with_loop
 async def test_entropy_coding_loses_nothing(tmp_path, transport, entropy):
     """The sound is the same to the last bit, also at a lower rate."""
@@ -279,7 +279,7 @@ def damaged(stream: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("entropy", ["raw", "tables", "network"])
+@pytest.mark.parametrize("entropy", ["raw", "tables", "network", "float"])
 @with_loop
 async def test_damage_ends_in_sound_or_in_a_refusal(tmp_path, entropy):
     """Whatever becomes of packets on the way: no hang, no fault, no sound that is too long; neighbours hear nothing."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.engine.settings import bucket_sizes, bytes_per_stream, plan_capacity
+from streamer.bundle.runtime import Runtime
+from streamer.engine.settings import EngineSettings, bucket_sizes, bytes_per_stream, plan_capacity
 from streamer.errors import BundleError
 from tests.engine.conftest import Toys
 from tests.toys import write_beams, write_counter_asr, write_speaker
@@ -43,3 +44,9 @@ def test_a_budget_below_one_stream_is_an_error(toy: Toys) -> None:
 def test_a_bundle_without_state_has_no_pools(toy: Toys) -> None:
     """Nothing to plan."""
     assert plan_capacity(toy(write_speaker).manifest, 1, 5) == {}
+
+
+def test_settings_say_what_floats_depend_on() -> None:
+    """The provider and the threads of a call; not how many streams there are."""
+    assert EngineSettings(provider="cuda", intra_op_threads=2).runtime == Runtime("cuda", 2)
+    assert EngineSettings(workers=3, max_batch=1).runtime == Runtime()

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from streamer.audio.snc1 import Header, Packet, encode_header, encode_packet
-from streamer.errors import Overloaded, SlowReader
+from streamer.bundle.loader import load_bundle
+from streamer.bundle.runtime import Runtime
+from streamer.errors import InvalidRequest, Overloaded, SlowReader
+from streamer.host.catalogue import Catalogue, task_options
 from streamer.session.messages import Audio, End
 from tests.clock import Clock
 from tests.gateway.serving import with_loop
 from tests.host.codec_host import data_of, decoded, encoded, hosting, opened, rest, send_all
 from tests.session.codec_driver import LIVE, decoding, encoding, speech, transcoding
-from tests.toys.codec import FRAME, RATE, codec_expected
+from tests.toys.codec import FRAME, RATE, codec_expected, write_codec
 
 
 @with_loop
@@ -35,7 +39,12 @@ async def test_there_and_back(tmp_path: Path) -> None:
 async def test_interleaved_streams_are_as_alone(tmp_path: Path) -> None:
     """Streams of all kinds at once, each in its own pace, say what each says alone."""
     audio = [speech(RATE // 2, seed) for seed in range(4)]
-    options = [{"bitrate": 800}, {"entropy": "network"}, {"entropy": "tables", "fec": True}, {"frames_per_packet": 16}]
+    options: list[dict[str, Any]] = [
+        {"bitrate": 800},
+        {"entropy": "network"},
+        {"entropy": "tables", "fec": True},
+        {"entropy": "float", "frames_per_packet": 16},
+    ]
     async with hosting(tmp_path) as host:
         alone = [await encoded(host, each, encoding(**option)) for each, option in zip(audio, options, strict=True)]
         together = await asyncio.gather(
@@ -123,3 +132,14 @@ async def test_who_never_reads_is_sent_away(tmp_path: Path) -> None:
         await host.until_empty()
         with pytest.raises(SlowReader, match=r"^results left unread for 6\.0 s, expected to be read within 5 s$"):
             await rest(stream)
+
+
+def test_floats_need_an_engine_whose_sums_repeat(tmp_path: Path) -> None:
+    """What the engine runs with is known where options are checked."""
+    catalogue = Catalogue([load_bundle(write_codec(tmp_path))], Runtime("cuda"))
+    make_task = catalogue.resolve("codec").make_task
+    assert make_task(task_options(encoding(entropy="network")))
+    with pytest.raises(
+        InvalidRequest, match=r"^codec entropy: expected the provider cpu with 1 thread for float, got cuda with 1$"
+    ):
+        make_task(task_options(encoding(entropy="float")))

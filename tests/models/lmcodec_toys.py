@@ -55,13 +55,15 @@ def toy_codes(frames: int, books: int = BOOKS, seed: int = 0) -> np.ndarray:
     return codes
 
 
-def toy_bundle(folder: Path, network: Network | None = None, predictor: Predictor | None = None) -> Path:
-    """A bundle of tables, and of the models given."""
+def toy_bundle(
+    folder: Path, network: Network | None = None, predictor: Predictor | None = None, with_floats: bool = False
+) -> Path:
+    """A bundle of tables, and of the models given, the network in floats too if it is to be `with_floats`."""
     tables = folder / "counted.npz"
     np.savez_compressed(tables, **build_tables([toy_codes(2000)], SIZE, Shape(previous=5, below=3)))
     bundle = folder / "toy-codes"
     bundle.mkdir()
-    entries = write_language_models(bundle, tables, network, predictor)
+    entries = write_language_models(bundle, tables, network, predictor, with_floats)
     task = {"kind": "none", "roles": entries.roles, "parameters": entries.parameters, "assets": entries.task_assets}
     about = {"name": "toy-codes", "version": "0.0.1", "description": "random weights", "licence": "Apache-2.0"}
     parts = {"graphs": entries.graphs, "assets": entries.assets, "references": entries.references}

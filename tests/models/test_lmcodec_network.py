@@ -1,4 +1,7 @@
-"""The integer network: training and serving compute the same bits, whoever computes them and in whatever company."""
+"""The entropy network: in integers, training and serving compute the same bits, whoever does it in whatever company.
+
+In floats, they do what training does before it rounds; the same runtime does it the same again.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,19 @@ pytestmark = pytest.mark.train
 
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
-import onnxruntime as ort  # noqa: E402
+import onnx  # noqa: E402
 
 from models.common.parity import Chunks, EngineRun, first_change, largest_difference, torch_alone  # noqa: E402
 from models.lmcodec.config import Config  # noqa: E402
 from models.lmcodec.evaluate import network_bits  # noqa: E402
-from models.lmcodec.integer import entropy_graph  # noqa: E402
-from models.lmcodec.network import Network  # noqa: E402
+from models.lmcodec.floating import FLOAT, FloatLinear, float_network  # noqa: E402
+from models.lmcodec.integer import INTEGER  # noqa: E402
+from models.lmcodec.network import LOGIT_PLACES, Network  # noqa: E402
 from models.lmcodec.quantisation import WEIGHT_LIMIT, QuantisedLinear  # noqa: E402
+from models.lmcodec.steps import UNIT, Arithmetic, entropy_graph  # noqa: E402
 from models.lmcodec.tables import Shape, bits, build_tables  # noqa: E402
 from streamer.engine.check import check_bundle  # noqa: E402
-from streamer.tasks.code_network import bounds, frequencies, intervals  # noqa: E402
-from streamer.tasks.range_coder import RangeDecoder, encode_intervals  # noqa: E402
+from tests.models.lmcodec_served import Served, all_logits, coded, decoded, with_gaps  # noqa: E402
 from tests.models.lmcodec_toys import BOOKS, CONFIG, SIZE, toy_bundle, toy_codes, toy_network  # noqa: E402
 
 LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
@@ -35,56 +39,17 @@ def network() -> Network:
 
 @pytest.fixture(scope="module")
 def bundle(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_bundle(tmp_path_factory.mktemp("codes"), network)
+    return toy_bundle(tmp_path_factory.mktemp("codes"), network, with_floats=True)
 
 
-class Served:
-    """The graphs of a bundle in ONNX Runtime, over `rows` streams in step."""
-
-    def __init__(self, folder: Path, rows: int, level: str = "ORT_ENABLE_ALL", threads: int = 1) -> None:
-        options = ort.SessionOptions()
-        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-        options.intra_op_num_threads = threads
-        self._context, self._next = (
-            ort.InferenceSession(str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"])
-            for name in ("entropy", "entropy_next")
-        )
-        shape = next(value.shape for value in self._context.get_inputs() if value.name == "entropy_past")
-        self._past = np.zeros((rows + 1, *shape[1:]), np.uint8)
-        self._slots, self._started = np.arange(rows), False
-
-    def context(self, previous: np.ndarray) -> np.ndarray:
-        """Contexts i32[rows, width] after the codes i64[rows, books] of the frame before."""
-        start = np.full(len(self._slots), not self._started)
-        feeds = {"codes": previous, "slots_stream": self._slots, "start_entropy": start, "entropy_past": self._past}
-        context, self._past = self._context.run(["context", "entropy_past_out"], feeds)
-        self._started = True
-        return context
-
-    def logits(self, context: np.ndarray, codes: np.ndarray, book: np.ndarray) -> np.ndarray:
-        """Logits i32[rows, size]."""
-        return self._next.run(["logits"], {"context": context, "codes": codes, "book": book})[0]
+@pytest.fixture(params=[INTEGER, FLOAT], ids=lambda each: each.name)
+def arithmetic(request: pytest.FixtureRequest) -> Arithmetic:
+    return request.param
 
 
-def all_logits(served: Served, codes: np.ndarray) -> np.ndarray:
-    """Logits i32[rows, frames, books, size] of i64[rows, frames, books], all books of a frame as rows of one call."""
-    rows, frames, books = codes.shape
-    previous, found = np.full((rows, books), -1), []
-    for t in range(frames):
-        context = served.context(previous)
-        previous = codes[:, t]
-        spread = (context.repeat(books, 0), previous.repeat(books, 0), np.tile(np.arange(books), rows))
-        found.append(served.logits(*spread).reshape(rows, books, -1))
-    return np.stack(found, 1)
-
-
-def with_gaps(rows: int, frames: int, books: int, size: int, seed: int = 0) -> np.ndarray:
-    """Random codes, some books and some whole frames of which are absent."""
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(size, size=(rows, frames, books))
-    codes[rng.random((rows, frames)) < 0.1] = -1
-    codes[rng.random(rows) < 0.3, frames // 2 :, books // 2 :] = -1
-    return codes
+def served_network(network: Network, arithmetic: Arithmetic) -> Network:
+    """What is exported of `network`."""
+    return float_network(network) if arithmetic is FLOAT else network
 
 
 def test_training_computes_the_integers_of_serving(network: Network, bundle: Path) -> None:
@@ -93,6 +58,43 @@ def test_training_computes_the_integers_of_serving(network: Network, bundle: Pat
     with torch.no_grad():
         whole = network.integers(torch.from_numpy(codes)).numpy()
     assert np.array_equal(all_logits(Served(bundle, 4), codes), whole)
+
+
+def test_floats_are_those_of_training_before_they_are_rounded(network: Network, bundle: Path) -> None:
+    """Whole sequences in torch and steps in ONNX Runtime differ in the order of their sums alone."""
+    codes = with_gaps(4, 40, CONFIG.books, SIZE)
+    with torch.no_grad():
+        whole = float_network(network)(torch.from_numpy(codes)).numpy() * 2**LOGIT_PLACES
+    np.testing.assert_allclose(all_logits(Served(bundle, 4, arithmetic=FLOAT), codes), whole, rtol=0, atol=1e-2)
+
+
+def test_storing_floats_changes_them_little(network: Network) -> None:
+    """Weights are kept in halves, tables on the grid of the integer network: less than rounding of the logits does."""
+    codes = torch.from_numpy(with_gaps(2, 30, CONFIG.books, SIZE))
+    with torch.no_grad():
+        difference = (float_network(network)(codes) - network(codes)).abs()
+    assert difference.mean() < 2.0**-LOGIT_PLACES / 2
+    assert difference.max() < 2.0**-LOGIT_PLACES
+
+
+def test_floats_are_kept_in_halves() -> None:
+    """Also small ones of the head, which are in other units."""
+    network = toy_network()
+    with torch.no_grad():
+        network.heads.head.weight.mul_(1e-4)
+    head = FloatLinear(float_network(network).heads.head, unit=UNIT).weight
+    assert torch.equal(head.half().float(), head)
+
+
+def test_floats_take_their_tables_from_the_integers(bundle: Path) -> None:
+    """Which are the larger part of either graph."""
+    for name in ("entropy", "entropy_next"):
+        tensors = onnx.load(bundle / f"float_{name}.onnx", load_external_data=False).graph.initializer
+        shared = [tensor for tensor in tensors if tensor.external_data]
+        assert any(tensor.name == "step.table" for tensor in shared)
+        assert {entry.value for each in shared for entry in each.external_data if entry.key == "location"} == {
+            f"{name}.onnx"
+        }
 
 
 def test_a_network_that_has_learnt_nothing_says_what_the_tables_say() -> None:
@@ -113,9 +115,9 @@ def test_quantised_network_says_nearly_what_the_real_one_says(network: Network) 
     assert 0 < (real - quantised).abs().mean() < 0.1 * real.std()
 
 
-def test_codes_at_and_above_the_book_are_ignored(network: Network, bundle: Path) -> None:
+def test_codes_at_and_above_the_book_are_ignored(bundle: Path, arithmetic: Arithmetic) -> None:
     """An encoder may pass the whole frame with every row, a decoder what it knows so far."""
-    served = Served(bundle, 1)
+    served = Served(bundle, 1, arithmetic=arithmetic)
     codes = with_gaps(1, 1, CONFIG.books, SIZE)[0].clip(0)
     context = served.context(np.full_like(codes, -1))
     for book in range(CONFIG.books):
@@ -140,19 +142,22 @@ def test_bits_do_not_depend_on_the_batch(rows: int, bundle: Path) -> None:
     assert np.array_equal(np.concatenate(parts), together)
 
 
-def test_engine_equals_torch_alone(network: Network, bundle: Path) -> None:
+def test_engine_equals_torch_alone(network: Network, bundle: Path, arithmetic: Arithmetic) -> None:
     """Streams in random batches and reused slots get the contexts that they would get alone."""
     streams: list[Chunks] = [
         [{"codes": frame} for frame in with_gaps(1, frames, CONFIG.books, SIZE, seed=frames)[0]]
         for frames in range(3, 23)
     ]
-    graph = entropy_graph(network)
+    graph = entropy_graph(served_network(network, arithmetic), arithmetic)
     alone = [torch_alone(graph, stream) for stream in streams]
-    assert largest_difference(alone, EngineRun(bundle, "entropy").run(streams), "context") == 0
+    together = EngineRun(bundle, arithmetic.name).run(streams)
+    assert largest_difference(alone, together, "context") <= (1e-3 if arithmetic is FLOAT else 0)
+    again = EngineRun(bundle, arithmetic.name, seed=1).run(streams)
+    assert largest_difference(together, again, "context") == 0
 
 
-def test_context_depends_on_the_past_alone(network: Network) -> None:
-    graph = entropy_graph(network)
+def test_context_depends_on_the_past_alone(network: Network, arithmetic: Arithmetic) -> None:
+    graph = entropy_graph(served_network(network, arithmetic), arithmetic)
     chunks = [{"codes": frame} for frame in with_gaps(1, 20, CONFIG.books, SIZE)[0].clip(0)]
     changed = [{"codes": (chunk["codes"] + (t == 7)) % SIZE} for t, chunk in enumerate(chunks)]
     assert first_change(lambda stream: torch_alone(graph, stream), chunks, changed, "context") == 7
@@ -191,42 +196,25 @@ def test_weights_fill_seven_bits_and_no_more() -> None:
     assert len(set(places.tolist())) > 1 or int(places[0]) > 0
 
 
-def coded(served: Served, codes: np.ndarray, table: np.ndarray) -> bytes:
-    """The codes i64[frames, books] of a stream as bytes."""
-    logits = all_logits(served, codes[None])[0]
-    pairs = [intervals(frequencies(rows, table), frame) for rows, frame in zip(logits, codes, strict=True)]
-    begins, sizes = (np.stack(parts) for parts in zip(*pairs, strict=True))
-    return encode_intervals(begins, sizes)
-
-
-def decoded(served: Served, data: bytes, frames: int, books: int, table: np.ndarray) -> np.ndarray:
-    """What a decoder makes of `coded`, book after book, knowing nothing but the bytes."""
-    decoder = RangeDecoder(data)
-    codes = np.full((frames, books), -1)
-    previous = codes[0]
-    for frame in codes:
-        context = served.context(previous[None])
-        for book in range(books):
-            logits = served.logits(context, frame[None], np.array([book]))[0]
-            frame[book] = decoder.symbol(bounds(frequencies(logits, table)))
-        previous = frame
-    decoder.finish()
-    return codes
-
-
-def round_trip(bundle: Path, frames: int, books: int, size: int, encoder_level: str) -> float:
-    """Code and decode `frames` frames on runtimes of different settings; bits of a code."""
+def round_trip(bundle: Path, frames: int, books: int, size: int, encoder: Served, decoder: Served) -> float:
+    """Code and decode `frames` frames by two runtimes; bits of a code."""
     table = np.load(bundle / "tables.npz")["network"]
     codes = toy_codes(frames, books) if size == SIZE else np.random.default_rng(0).integers(size, size=(frames, books))
-    data = coded(Served(bundle, 1, encoder_level), codes, table)
-    assert np.array_equal(decoded(Served(bundle, 1), data, frames, books, table), codes)
+    data = coded(encoder, codes, table)
+    assert np.array_equal(decoded(decoder, data, frames, books, table), codes)
     return 8 * len(data) / codes.size
 
 
 def test_codes_survive_the_range_coder(bundle: Path) -> None:
     """Ten thousand codes, with a decoder that optimises its graphs and an encoder that does not."""
-    bits = round_trip(bundle, 10_000 // CONFIG.books + 1, CONFIG.books, SIZE, "ORT_DISABLE_ALL")
-    assert bits > 1
+    runtimes = Served(bundle, 1, "ORT_DISABLE_ALL"), Served(bundle, 1)
+    assert round_trip(bundle, 10_000 // CONFIG.books + 1, CONFIG.books, SIZE, *runtimes) > 1
+
+
+def test_codes_survive_the_range_coder_in_floats(bundle: Path) -> None:
+    """The encoder, which knows all books, and the decoder, which does not, ask the same graphs alike."""
+    runtimes = Served(bundle, 1, arithmetic=FLOAT), Served(bundle, 1, arithmetic=FLOAT)
+    assert round_trip(bundle, 1000, CONFIG.books, SIZE, *runtimes) > 1
 
 
 @pytest.mark.soak
@@ -243,4 +231,5 @@ def test_a_hundred_thousand_frames_of_the_real_size(tmp_path: Path) -> None:
         level, threads = LEVELS[int(rng.integers(4))], int(rng.integers(1, 3))
         assert np.array_equal(all_logits(Served(bundle, rows, level, threads), codes), plain)
         done += rows * 50
-    round_trip(bundle, 5000, config.books, config.size, "ORT_ENABLE_BASIC")
+    runtimes = Served(bundle, 1, "ORT_ENABLE_BASIC"), Served(bundle, 1)
+    round_trip(bundle, 5000, config.books, config.size, *runtimes)

@@ -21,6 +21,7 @@ from models.common.training import Schedule  # noqa: E402
 from models.lmcodec.data import Codes, Crops, encode_clips, read_codes  # noqa: E402
 from models.lmcodec.evaluate import guess, network_bits, saved  # noqa: E402
 from models.lmcodec.export import load_network, load_predictor  # noqa: E402
+from models.lmcodec.floating import float_network  # noqa: E402
 from models.lmcodec.tables import Shape, bits, build_tables, network_table  # noqa: E402
 from models.lmcodec.train import train_network, train_predictor, write_tables  # noqa: E402
 from tests.models.lmcodec_toys import BOOKS, CONFIG, PREDICTOR, SIZE, toy_codes  # noqa: E402
@@ -94,7 +95,11 @@ def test_trained_network_beats_the_tables_it_began_with(codes: Codes, tmp_path: 
     begun = build_tables(codes.of("train"), SIZE, Shape(CONFIG.previous, CONFIG.below))
     ours = network_bits(network, unseen, network_table())
     assert ours.mean() < bits(begun, unseen)[: CONFIG.books].mean()
-    assert "| network | 1 s |" in saved(unseen, dict(np.load(tmp_path / "tables.npz")), network)
+    floats = network_bits(float_network(network), unseen, network_table(), quantised=False)
+    assert floats.mean() <= 1.005 * ours.mean()
+    report = saved(unseen, dict(np.load(tmp_path / "tables.npz")), network)
+    assert "| network | 1 s |" in report
+    assert "| float | 1 s |" in report
 
 
 def test_a_run_that_is_over_is_not_begun_again(codes: Codes, tmp_path: Path) -> None:

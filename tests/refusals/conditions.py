@@ -101,6 +101,7 @@ CONFIGS = (
     Rule("voice activity in a codec stream", "session/limits.py", "expected no vad *"),
     Rule("a codec option that the model does not have", message="codec *: model *"),
     Rule("a bitrate that the codec does not have", "tasks/codec.py", "codec bitrate: *"),
+    Rule("codes by the float network where its sums do not repeat", "tasks/codec.py", "codec entropy: expected *"),
     Rule(
         "packets of network-coded packets, coded by the network again", "tasks/codec_transcode.py", "codec entropy: *"
     ),

@@ -13,6 +13,7 @@ from streamer.audio.pcm import decode
 from streamer.audio.resample import Resampler
 from streamer.audio.snc1 import Header, Lost, Packet, encode_header, encode_packet, raw_bytes
 from streamer.audio.snc1_reader import PacketReader
+from streamer.bundle.runtime import Runtime
 from streamer.errors import InvalidRequest, MessageTooLarge, TooFast
 from streamer.session.messages import (
     Audio,
@@ -53,6 +54,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "tables": {"entropy": "tables", "bitrate": 1600},
     "network": {"entropy": "network"},
     "network_of_one_book": {"entropy": "network", "bitrate": 800, "keyframe_every": 3},
+    "float": {"entropy": "float"},
+    "float_of_two_books": {"entropy": "float", "bitrate": 1600, "fec": True, "keyframe_every": 2},
     "everything": {"entropy": "network", "fec": True, "frames_per_packet": 3, "keyframe_every": 2},
 }
 
@@ -87,17 +90,18 @@ def test_cuts_say_nothing(bench: CodecBench, name: str, size: int) -> None:
         np.testing.assert_array_equal(bench.whole(decoding(), cuts(whole, part)).samples, expected)
 
 
-def test_streams_of_all_kinds_share_batches(bench: CodecBench) -> None:
-    """Interleaved in one batch, streams of all kinds, rates and packets say what each says alone."""
+@pytest.mark.parametrize(("one", "other"), [("network", "network"), ("network", "float"), ("float", "float")])
+def test_streams_of_all_kinds_share_batches(bench: CodecBench, one: str, other: str) -> None:
+    """Interleaved in one batch, streams of all kinds, networks, rates and packets say what each says alone."""
     audio = [speech(2500 + 80 * index, index) for index in range(4)]
     data = bench.encoded(audio[3], encoding(fec=True, entropy="tables"))
     configs = [
         (encoding(bitrate=800), audio[0].tobytes()),
-        (encoding(entropy="network", frames_per_packet=1), audio[1].tobytes()),
+        (encoding(entropy=one, frames_per_packet=1), audio[1].tobytes()),
         (encoding(LIVE, entropy="tables", bitrate=1600), audio[2].tobytes()),
-        (decoding(), data),
-        (decoding(LIVE, predict=True), bench.encoded(audio[0], encoding(entropy="network", bitrate=1600))),
-        (transcoding(bitrate=1600, entropy="network", frames_per_packet=3), data),
+        (decoding(), bench.encoded(audio[3], encoding(entropy=one, frames_per_packet=2))),
+        (decoding(LIVE, predict=True), bench.encoded(audio[0], encoding(entropy=other, bitrate=1600))),
+        (transcoding(bitrate=1600, entropy=other, frames_per_packet=3), data),
     ]
     alone = [bench.whole(config, cuts(part, 400)) for config, part in configs]
     together = [bench.open(config, slot) for slot, (config, _) in enumerate(configs)]
@@ -201,7 +205,7 @@ def test_redundancy_rescues_coarse_codes(bench: CodecBench) -> None:
     np.testing.assert_array_equal(heard[10:], whole[10:])
 
 
-@pytest.mark.parametrize("entropy", ["tables", "network"])
+@pytest.mark.parametrize("entropy", ["tables", "network", "float"])
 def test_entropy_coded_packets_wait_for_a_keyframe(bench: CodecBench, entropy: str) -> None:
     """After a loss, what needs the packets before it is concealed too, until the next keyframe."""
     audio = speech(30 * FRAME)
@@ -239,9 +243,10 @@ def test_a_flipped_bit_is_a_loss(bench: CodecBench) -> None:
     np.testing.assert_array_equal(heard[9:], whole[9:])
 
 
-def test_damage_anywhere_ends_well(bench: CodecBench) -> None:
+@pytest.mark.parametrize("entropy", ["network", "float"])
+def test_damage_anywhere_ends_well(bench: CodecBench, entropy: str) -> None:
     """Whatever byte is hit, a stream ends with audio or with a precise refusal."""
-    data = bench.encoded(speech(1000), encoding(entropy="network", fec=True, frames_per_packet=2))
+    data = bench.encoded(speech(1000), encoding(entropy=entropy, fec=True, frames_per_packet=2))
     for place in range(0, len(data), 5):
         damaged = bytearray(data)
         damaged[place] ^= 0x5A
@@ -281,7 +286,7 @@ def test_an_empty_stream_of_packets(bench: CodecBench) -> None:
         assert [type(message) for message in bench.whole(config, []).said] == [Ready, Done]
 
 
-@pytest.mark.parametrize("entropy", ["raw", "tables", "network"])
+@pytest.mark.parametrize("entropy", ["raw", "tables", "network", "float"])
 def test_transcoding_is_encoding_at_a_lower_rate(bench: CodecBench, entropy: str) -> None:
     """The same bytes come out as if the audio had been encoded that way; no model hears or makes audio."""
     audio = speech(3000)
@@ -297,15 +302,24 @@ def test_transcoding_is_encoding_at_a_lower_rate(bench: CodecBench, entropy: str
 
 
 def test_transcoding_back_to_raw(bench: CodecBench) -> None:
-    """Codes come out of the network, and out of tables, as they went in."""
+    """Codes come out of the networks, and out of tables, as they went in."""
     audio = speech(3000)
     raw = bench.encoded(audio, encoding())
-    for entropy in ("tables", "network"):
+    for entropy in ("tables", "network", "float"):
         data = bench.encoded(audio, encoding(entropy=entropy))
         assert len(data) != len(raw)
         assert items(bench.whole(transcoding(entropy="raw"), [data]).packets) == items(raw)
-    with pytest.raises(InvalidRequest, match=r"^codec entropy: expected raw or tables for packets"):
-        bench.whole(transcoding(bitrate=800), [data])
+
+
+@pytest.mark.parametrize("coded", ["network", "float"])
+def test_networks_do_not_follow_networks(bench: CodecBench, coded: str) -> None:
+    """A stream that is read by a network is not written by one."""
+    data = bench.encoded(speech(3000), encoding(entropy=coded))
+    for options in ({"bitrate": 800}, {"entropy": "network"}, {"entropy": "float"}):
+        with pytest.raises(InvalidRequest) as caught:
+            bench.whole(transcoding(**options), [data])
+        expected = "expected raw or tables for packets that are coded by a network already"
+        assert str(caught.value) == f"codec entropy: {expected}"
 
 
 def test_transcoding_keeps_losses_and_silence(bench: CodecBench) -> None:
@@ -409,7 +423,7 @@ BAD: list[tuple[Config, str]] = [
     (encoding(bitrate=5), "codec bitrate: expected one of 800, 1600, 3200 for model codec, got 5"),
     (encoding(output="pcm_s16le"), "codec output: expected snc1 for audio in pcm_f32le, got 'pcm_s16le'"),
     (encoding(output="mp3"), f"codec output: expected one of {', '.join(OUTPUTS)} or nothing, got 'mp3'"),
-    (encoding(entropy="zip"), "codec entropy: expected one of raw, tables, network or nothing, got 'zip'"),
+    (encoding(entropy="zip"), "codec entropy: expected one of raw, tables, network, float or nothing, got 'zip'"),
     (encoding(frames_per_packet=17), "codec frames_per_packet: expected an integer from 0 to 16, got 17"),
     (encoding(predict=True), "codec predict: expected nothing in a stream that makes packets, got an option"),
     (decoding(bitrate=800), "codec bitrate: expected nothing in a stream that makes audio, got an option"),
@@ -429,6 +443,7 @@ def test_refuses_bad_configs(bench: CodecBench, config: Config, message: str) ->
 PLAIN: list[tuple[Config, str]] = [
     (encoding(entropy="tables"), "codec entropy: model plain has no tables to code with"),
     (encoding(entropy="network"), "codec entropy: model plain has no network to code with"),
+    (encoding(entropy="float"), "codec entropy: model plain has no float network to code with"),
     (encoding(dtx=True), "codec dtx: model plain does not say what silence is"),
     (decoding(predict=True), "codec predict: model plain cannot make up codes"),
 ]
@@ -443,12 +458,20 @@ def test_refuses_what_a_model_does_not_have(tmp_path: Path, config: Config, mess
 
 
 HEADER = Header(RATE, FRAME, 4, 4, preskip=20)
+HERE = f"{Runtime().number:08x}"
 FOREIGN: list[tuple[Header, str]] = [
     (replace(HEADER, sample_rate=8000), "expected sample_rate 8000, which the snc1 header says, got 16000"),
     (replace(HEADER, frame_samples=320), "expected packets of model codec with frame_samples 80, got 320"),
     (replace(HEADER, books=8), "expected packets of model codec with books 4, got 8"),
     (replace(HEADER, bits_per_book=10), "expected packets of model codec with bits_per_book 4, got 10"),
-    (replace(HEADER, entropy_mode=3), "codec entropy: model codec has no mode 3 to code with"),
+    (
+        replace(HEADER, entropy_mode=3, runtime=0x1F),
+        f"expected packets of model codec in float of the runtime {HERE}, got those of another, 0000001f",
+    ),
+    (
+        replace(HEADER, entropy_mode=3),
+        f"expected packets of model codec in float of the runtime {HERE}, got those of another, 00000000",
+    ),
 ]
 
 
@@ -476,7 +499,7 @@ def test_tables_of_another_version_matter_to_who_uses_them(tmp_path: Path) -> No
     (tmp_path / "other").mkdir()
     ours, theirs = CodecBench(tmp_path), CodecBench(tmp_path / "other", write_other_tables)
     np.testing.assert_allclose(ours.decoded(theirs.encoded(audio)), codec_expected(audio), atol=1e-6)
-    for entropy in ("tables", "network"):
+    for entropy in ("tables", "network", "float"):
         with pytest.raises(
             InvalidRequest, match=r"^expected packets of model codec, [0-9a-f]{16}, got those of another"
         ):

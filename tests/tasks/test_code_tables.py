@@ -183,6 +183,16 @@ def test_eight_steps_of_logits_are_a_bit() -> None:
     np.testing.assert_array_equal(code_network.frequencies(np.array([5, 5, 5]), WEIGHTS), [21846, 21845, 21845])
 
 
+def test_logits_in_floats_are_rounded_first() -> None:
+    """Half a unit up: a row alone as among others."""
+    logits = np.array([[-0.5, -8.49, 7.5], [3.0, 2.5, -100.51]], np.float32)
+    whole = np.array([[0, -8, 8], [3, 3, -101]])
+    found = code_network.frequencies(logits, WEIGHTS)
+    np.testing.assert_array_equal(found, code_network.frequencies(whole, WEIGHTS))
+    for row, expected in zip(logits, found, strict=True):
+        np.testing.assert_array_equal(code_network.frequencies(row, WEIGHTS), expected)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 99), st.integers(1, 40))
 def test_codes_by_logits_come_back(seed: int, n_codes: int) -> None:

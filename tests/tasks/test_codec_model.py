@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from streamer.bundle.manifest import read_manifest
-from streamer.errors import BundleError
+from streamer.bundle.runtime import Runtime
+from streamer.errors import BundleError, InvalidRequest
 from streamer.tasks.codec import CodecModel
 from streamer.tasks.codec_decode import Decode
 from streamer.tasks.codec_encode import Encode
@@ -66,11 +68,48 @@ def test_what_a_manifest_says(tmp_path: Path) -> None:
     model = model_of(write_codec(tmp_path))
     assert (model.sample_rate, model.frame_samples, model.books, model.bits) == (RATE, FRAME, BOOKS, BITS)
     assert (dict(model.rates), model.n_books(0), model.n_books(800)) == (RATES, 4, 1)
-    assert [model.mode(name) for name in ("", "raw", "tables", "network")] == [0, 0, 1, 2]
+    assert [model.mode(name) for name in ("", "raw", "tables", "network", "float")] == [0, 0, 1, 2, 3]
     assert model.fingerprints[0] == bytes.fromhex(model.decode.sha256)[:8]
-    assert len(set(model.fingerprints.values())) == 3
+    assert len(set(model.fingerprints.values())) == 4
+    assert [model.runtime_of(mode) for mode in range(4)] == [0, 0, 0, Runtime().number]
     plain = model_of(write_plain_codec(tmp_path))
-    assert (plain.tables, plain.network, plain.predictor, plain.silence_dbfs) == (None, None, None, None)
+    assert (plain.tables, plain.predictor, plain.silence_dbfs, dict(plain.networks)) == (None, None, None, {})
+
+
+def without_roles(*prefixes: str) -> Callable[[Manifest], None]:
+    def change(manifest: Manifest) -> None:
+        roles = manifest["task"]["roles"]
+        manifest["task"]["roles"] = {name: role for name, role in roles.items() if not name.startswith(prefixes)}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("left_out", "modes"),
+    [(("none",), [2, 3]), (("entropy_",), [3]), (("float_",), [2]), (("entropy_", "float_"), [])],
+)
+def test_a_bundle_has_either_network_both_or_none(tmp_path: Path, left_out: tuple[str, ...], modes: list[int]) -> None:
+    """Each by its own roles."""
+    folder = write_codec(tmp_path)
+    edit_manifest(folder, without_roles(*left_out))
+    model = model_of(folder)
+    assert sorted(model.networks) == modes
+    assert sorted(model.fingerprints) == [0, 1, *modes]
+
+
+def test_the_runtime_marks_streams_in_floats_alone(tmp_path: Path) -> None:
+    """Whose sums depend on it; they need one thread of the CPU."""
+    folder = write_codec(tmp_path)
+    here = model_of(folder)
+    there = CodecModel.of(read_manifest(folder), folder, Runtime("cuda", 2))
+    assert there is not None
+    assert [here.fingerprints[mode] == there.fingerprints[mode] for mode in range(4)] == [True, True, True, False]
+    assert there.mode("network") == 2
+    for use in (partial(there.mode, "float"), partial(there.check_mode, 3)):
+        with pytest.raises(
+            InvalidRequest, match=r"^codec entropy: expected the provider cpu with 1 thread for float, got cuda with 2$"
+        ):
+            use()
 
 
 def test_the_kind_of_a_stream_follows_its_encodings(tmp_path: Path) -> None:
@@ -87,6 +126,10 @@ def test_the_kind_of_a_stream_follows_its_encodings(tmp_path: Path) -> None:
 
 def with_look_ahead(manifest: Manifest) -> None:
     manifest["graphs"][0]["audio"]["chunk_samples"] = 120
+
+
+def in_batches(manifest: Manifest) -> None:
+    next(graph for graph in manifest["graphs"] if graph["name"] == "float_entropy_next")["max_batch"] = 4
 
 
 BAD: list[tuple[Callable[[Manifest], None], str]] = [
@@ -117,6 +160,10 @@ BAD: list[tuple[Callable[[Manifest], None], str]] = [
     (
         with_look_ahead,
         "bundle codec: role pcm: expected chunks and hops of a frame, 80, got 120 and 80",
+    ),
+    (
+        in_batches,
+        "bundle codec: graph float_entropy_next: expected max_batch 1 of a float network, got 4",
     ),
     (top(assets={}), "bundle codec: expected the asset tables beside the network, got none"),
 ]

@@ -58,20 +58,21 @@ def test_one_call_of_each_graph(bench: CodecBench) -> None:
     assert spied.calls == [("encode", 3), ("decode", 2), ("entropy", 1), ("entropy_next", 2)]
 
 
-def test_network_calls_of_a_packet(bench: CodecBench) -> None:
+@pytest.mark.parametrize(("entropy", "graph"), [("network", "entropy"), ("float", "float_entropy")])
+def test_network_calls_of_a_packet(bench: CodecBench, entropy: str, graph: str) -> None:
     """Writing asks for the contexts frame by frame and for all logits at once; reading for each code in turn."""
     audio = speech(3 * FRAME)
-    data = bench.encoded(audio, encoding(frames_per_packet=3, entropy="network"))
+    data = bench.encoded(audio, encoding(frames_per_packet=3, entropy=entropy))
     spied = bench.runner = Spied(bench)  # type: ignore[assignment]
-    writer = bench.open(encoding(frames_per_packet=3, entropy="network"))
+    writer = bench.open(encoding(frames_per_packet=3, entropy=entropy))
     writer.send(audio.tobytes())
     bench.step(writer)
-    assert spied.calls == [("encode", 1), *[("entropy", 1)] * 3, ("entropy_next", 6)]
+    assert spied.calls == [("encode", 1), *[(graph, 1)] * 3, (f"{graph}_next", 6)]
     spied.calls.clear()
     reader = bench.open(decoding())
     reader.send(data)
     bench.step(reader)
-    assert spied.calls == [*[("entropy", 1), ("entropy_next", 1), ("entropy_next", 1)] * 3, ("decode", 1)]
+    assert spied.calls == [*[(graph, 1), (f"{graph}_next", 1), (f"{graph}_next", 1)] * 3, ("decode", 1)]
 
 
 FAULT = Result(error=ModelFault("bundle codec@1.0.0: graph: inference failed"))
@@ -115,10 +116,11 @@ def test_a_fault_is_its_own_streams(bench: CodecBench, name: str) -> None:
         assert streams[0].packets == data
 
 
-def test_states_start_anew(bench: CodecBench) -> None:
+@pytest.mark.parametrize("entropy", ["network", "float"])
+def test_states_start_anew(bench: CodecBench, entropy: str) -> None:
     """A stream in a slot that had another one begins with nothing of it, with every graph."""
     audio = [speech(1000, seed) for seed in range(2)]
-    config = encoding(entropy="network", bitrate=1600)
+    config = encoding(entropy=entropy, bitrate=1600)
     first = [bench.encoded(each, config, slot=2) for each in audio]
     assert [bench.encoded(each, config, slot=4) for each in audio] == first
     heard = [bench.decoded(each, decoding(predict=True), slot=1) for each in first]

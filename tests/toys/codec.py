@@ -6,7 +6,8 @@ before it, modulo 16, so a lost, repeated or foreign frame changes the codes tha
 the first code of the last frame that came; a lost frame sounds like that one, halved for each in a row, a silent one is
 1/64, and a book that is not there is 0.
 
-The entropy network and the predictor are arithmetic on what came before, without sense but exact.
+The entropy networks and the predictor are arithmetic on what came before, without sense but exact. What the float
+network says depends on the size of its batch, as that of real ones may.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ PART, LEVELS = FRAME // BOOKS, 1 << BITS
 COARSE = 2
 SILENCE = 1 / 64
 RATES = {800: 1, 1600: 2, 3200: 4}
+_RESULTS = {"": "TYPE_INT32", "float_": "TYPE_FP32"}
 
 
 def _encode() -> bytes:
@@ -109,30 +111,39 @@ def _decode() -> bytes:
     return g.model()
 
 
-def _entropy() -> bytes:
+def _entropy(prefix: str = "") -> bytes:
     g = GraphBuilder()
     codes = g.row_input("codes", "TYPE_INT64", (COARSE,))
-    slots, start = g.slots("stream"), g.start("entropy")
-    told = g.arena("told", "TYPE_INT64", (1,))
+    slots, start = g.slots("stream"), g.start(f"{prefix}entropy")
+    told = g.arena(f"{prefix}told", "TYPE_INT64", (1,))
     old = g.gather(told, slots, start, 0, np.int64)
     total = g.op("ReduceSum", g.op("Mul", g.op("Add", codes, g.ints(1)), g.ints([1, 3])), g.ints([1]), keepdims=1)
     new = g.op("Mod", g.op("Add", g.op("Mul", old, g.ints(5)), total), g.ints(97))
     g.scatter(told, slots, new, "TYPE_INT64", (1,))
-    g.row_output(g.cast(new, "TYPE_INT32"), "context", "TYPE_INT32", (1,))
+    if prefix:
+        g.row_output(g.op("Mul", g.cast(new, "TYPE_FP32"), g.floats(0.25)), "context", "TYPE_FP32", (1,))
+    else:
+        g.row_output(g.cast(new, "TYPE_INT32"), "context", "TYPE_INT32", (1,))
     return g.model()
 
 
-def _entropy_next() -> bytes:
+def _entropy_next(prefix: str = "") -> bytes:
     g = GraphBuilder()
-    context = g.row_input("context", "TYPE_INT32", (1,))
+    context = g.row_input("context", _RESULTS[prefix], (1,))
     codes = g.row_input("codes", "TYPE_INT64", (COARSE,))
     book = g.row_input("book", "TYPE_INT64", ())
     asked = g.op("Unsqueeze", book, g.ints([1]))
     known = g.cast(g.op("Less", g.ints(np.arange(COARSE)), asked), "TYPE_INT64")
     total = g.op("ReduceSum", g.op("Mul", codes, known), g.ints([1]), keepdims=1)
+    if prefix:
+        # Off by as much as there are rows.
+        context = g.op("Add", g.op("Mul", context, g.floats(4.0)), g.cast(g.op("Size", book), "TYPE_FP32"))
     seed = g.op("Add", g.op("Add", g.cast(context, "TYPE_INT64"), g.op("Mul", total, g.ints(11))), asked)
     spread = g.op("Mod", g.op("Add", g.op("Mul", seed, g.ints(5)), g.ints(np.arange(LEVELS) * 7)), g.ints(61))
-    g.row_output(g.cast(g.op("Neg", spread), "TYPE_INT32"), "logits", "TYPE_INT32", (LEVELS,))
+    logits = g.cast(g.op("Neg", spread), _RESULTS[prefix])
+    if prefix:
+        logits = g.op("Add", logits, g.floats(0.375))
+    g.row_output(logits, "logits", _RESULTS[prefix], (LEVELS,))
     return g.model()
 
 
@@ -184,12 +195,6 @@ def _graphs() -> dict[str, tuple[bytes, dict[str, Any]]]:
         "decoder",
         *("held", "last", "run"),
     )
-    coarse = tensor("codes", "TYPE_INT64", COARSE)
-    entropy = _entry([coarse], [tensor("context", "TYPE_INT32", 1)], "entropy", "told")
-    following = {
-        "inputs": [tensor("context", "TYPE_INT32", 1), coarse, tensor("book", "TYPE_INT64")],
-        "outputs": [tensor("logits", "TYPE_INT32", LEVELS)],
-    }
     predict = _entry(
         [tensor("codes", "TYPE_INT64", BOOKS), tensor("uniform", "TYPE_FP32", BOOKS)],
         [tensor("filled", "TYPE_INT64", BOOKS)],
@@ -199,9 +204,22 @@ def _graphs() -> dict[str, tuple[bytes, dict[str, Any]]]:
     return {
         "encode": (_encode(), encode),
         "decode": (_decode(), decode),
-        "entropy": (_entropy(), entropy),
-        "entropy_next": (_entropy_next(), following),
+        **_network(),
+        **_network("float_", max_batch=1),
         "predict": (_predict(), predict),
+    }
+
+
+def _network(prefix: str = "", **extra: Any) -> dict[str, tuple[bytes, dict[str, Any]]]:
+    coarse, context = tensor("codes", "TYPE_INT64", COARSE), tensor("context", _RESULTS[prefix], 1)
+    following = {
+        "inputs": [context, coarse, tensor("book", "TYPE_INT64")],
+        "outputs": [tensor("logits", _RESULTS[prefix], LEVELS)],
+    }
+    first = _entry([coarse], [context], f"{prefix}entropy", f"{prefix}told")
+    return {
+        f"{prefix}entropy": (_entropy(prefix), first | extra),
+        f"{prefix}entropy_next": (_entropy_next(prefix), following | extra),
     }
 
 
@@ -216,6 +234,17 @@ def _entry(inputs: list[Any], outputs: list[Any], group: str, *states: str) -> d
     }
 
 
+def _network_roles(graph: str) -> dict[str, str]:
+    return {
+        f"{graph}_previous": f"{graph}.codes",
+        f"{graph}_context": f"{graph}.context",
+        f"{graph}_codes": f"{graph}_next.codes",
+        f"{graph}_next_context": f"{graph}_next.context",
+        f"{graph}_book": f"{graph}_next.book",
+        f"{graph}_logits": f"{graph}_next.logits",
+    }
+
+
 def codec_manifest() -> dict[str, Any]:
     """The manifest but for files."""
     roles = {
@@ -224,12 +253,8 @@ def codec_manifest() -> dict[str, Any]:
         "received_codes": "decode.codes",
         "frame_kind": "decode.kind",
         "decoded": "decode.pcm",
-        "entropy_previous": "entropy.codes",
-        "entropy_context": "entropy.context",
-        "entropy_codes": "entropy_next.codes",
-        "entropy_next_context": "entropy_next.context",
-        "entropy_book": "entropy_next.book",
-        "entropy_logits": "entropy_next.logits",
+        **_network_roles("entropy"),
+        **_network_roles("float_entropy"),
         "predict_codes": "predict.codes",
         "predict_uniform": "predict.uniform",
         "predict_filled": "predict.filled",
@@ -261,6 +286,7 @@ def codec_manifest() -> dict[str, Any]:
             state("last", "TYPE_INT64", (1,), "stream", "decoder"),
             state("run", "TYPE_INT64", (1,), "stream", "decoder"),
             state("told", "TYPE_INT64", (1,), "stream", "entropy"),
+            state("float_told", "TYPE_INT64", (1,), "stream", "float_entropy"),
             state("count", "TYPE_INT64", (1,), "stream", "predictor"),
         ],
     }
