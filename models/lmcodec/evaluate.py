@@ -27,7 +27,7 @@ from models.lmcodec.tables import TOTAL
 from models.lmcodec.tables import bits as tables_bits
 from streamer.tasks.code_network import frequencies, intervals
 
-_RATES = (3, 6, 12)
+_RATES = (3, 6, 8, 12)
 _METRICS = ("pesq", "stoi", "visqol")
 _RAW_BITS = 10
 
@@ -56,8 +56,8 @@ def main() -> None:
 def saved(clips: Sequence[np.ndarray], arrays: dict[str, np.ndarray], network: Network | None) -> str:
     """A table of bits by mode and keyframe interval: of each book, and per cent saved of all bits by books sent."""
     rows = [
-        "| mode | keyframe every | bits of book 1, 2 ... | 3 books | 6 books | 12 books |",
-        "|---|---|---|---|---|---|",
+        "| mode | keyframe every | bits of book 1, 2 ... | 3 books | 6 books | 8 books | 12 books |",
+        "|---|---|---|---|---|---|---|",
     ]
     for seconds in (1, 10):
         parts = [part for clip in clips for part in np.split(clip, range(50 * seconds, len(clip), 50 * seconds))]
