@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from hypothesis import strategies as st
 
-from streamer.audio.snc1 import RAW, TABLES, Header, Lost, Packet, raw_bytes, redundancy_bytes
+from streamer.audio.snc1 import FLOAT_NETWORK, RAW, Header, Lost, Packet, raw_bytes, redundancy_bytes
 from streamer.audio.snc1_reader import PacketReader
 from streamer.audio.snc1_writer import FileWriter, StreamWriter
 
@@ -102,7 +102,7 @@ def headers(draw: st.DrawFn) -> Header:
         books=books,
         bits_per_book=draw(st.integers(1, 16)),
         frames_per_packet=draw(st.integers(1, 16)),
-        entropy_mode=draw(st.integers(RAW, TABLES)),
+        entropy_mode=draw(st.integers(RAW, FLOAT_NETWORK)),
         keyframe_every=draw(st.integers(1, 65535)),
         coarse_books=draw(st.integers(0, books)),
         preskip=draw(st.integers(0, 65535)),

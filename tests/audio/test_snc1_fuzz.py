@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streamer.audio.snc1 import NETWORK, PACKET_OVERHEAD, RAW, TABLES, Header, Lost, Packet, lower
+from streamer.audio.snc1 import FLOAT_NETWORK, NETWORK, PACKET_OVERHEAD, RAW, TABLES, Header, Lost, Packet, lower
 from streamer.audio.snc1_description import describe
 from streamer.audio.snc1_index import IndexedReader
 from streamer.audio.snc1_reader import PacketReader
@@ -24,7 +24,7 @@ from tests.tasks.test_code_tables import arrays
 
 FILES = [
     (header, file_of(packets(40, header, seed=mode), header))
-    for mode in (RAW, TABLES, NETWORK)
+    for mode in (RAW, TABLES, NETWORK, FLOAT_NETWORK)
     for header in [replace(LIVE, entropy_mode=mode, has_index=True, bits_per_book=6, books=5)]
 ]
 STREAMS = [
