@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,7 +63,8 @@ async def test_http_requests(method: str, path: str) -> None:
                 assert answer.status_code == 401, answer.text
                 assert answer.headers["www-authenticate"] == "Bearer"
                 assert message in answer.text or "expected an API key, got a ticket" in answer.text
-                assert "ada" not in answer.text
+                # Within an identifier these letters mean nothing.
+                assert not re.search(r"\bada\b", answer.text)
                 assert "retry-after" not in answer.headers
 
 
