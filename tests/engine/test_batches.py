@@ -123,20 +123,22 @@ def test_outputs_are_cut_into_rows() -> None:
     assert results[0].outputs["z"].shape == (5, 3)
 
 
+@pytest.mark.parametrize("length", [5, 5000])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_non_finite_row_faults_alone(value: float) -> None:
+def test_a_non_finite_row_faults_alone(value: float, length: int) -> None:
     """Its neighbours, and what padding holds, do not matter."""
-    outputs = _outputs()
+    outputs = {**_outputs(), "z": np.zeros((4, length, 3), np.float32)}
     outputs["z"][1, 4, 2] = outputs["y"][3, 0] = value
     results = split_outputs("graph step", GRAPH, outputs, 4, 3)
     assert _messages(results) == [None, "graph step: output z is not finite", None]
     assert results[2].outputs["y"].tolist() == [4, 5]
 
 
-def test_a_number_is_finite_even_if_its_square_is_not() -> None:
-    """The quick check may only ever send us to look more closely."""
-    outputs = _outputs()
-    outputs["z"][:] = np.finfo(np.float32).max
+@pytest.mark.parametrize("length", [5, 5000])
+def test_a_number_is_finite_even_if_its_square_is_not(length: int) -> None:
+    """The quick check may only ever send us to look more closely; what is long gets another one."""
+    outputs = {**_outputs(), "z": np.full((4, length, 3), np.finfo(np.float32).max)}
+    outputs["z"][3] = np.nan
     assert _messages(split_outputs("graph step", GRAPH, outputs, 4, 3)) == [None] * 3
 
 
