@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.codec.data import Batch
 from models.codec.model import Codec
+from models.common.parallel import Together
 
 
 class Imitation:
@@ -26,6 +27,8 @@ class Imitation:
             pairs = zip(_features(student, silence), _features(teacher, silence), strict=True)
         self.maps = nn.ModuleList(nn.Linear(one.shape[2], other.shape[2]) for one, other in pairs)
         self._optimiser = torch.optim.AdamW(self.maps.parameters(), rate)
+        # The maps begin alike in all processes and stay so.
+        self._together = Together()
 
     def __call__(self, batch: Batch, features: list[Tensor]) -> Tensor:
         """Mean relative squared distance f32[] of the student's `features` on `batch` to the teacher's."""
@@ -33,6 +36,7 @@ class Imitation:
             wanted = _features(self._teacher, batch)
         self.maps.requires_grad_(True)
         self._distance([feature.detach() for feature in features], wanted).backward()
+        self._together.mean_gradients(self.maps.parameters())
         self._optimiser.step()
         self._optimiser.zero_grad()
         self.maps.requires_grad_(False)

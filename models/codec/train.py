@@ -21,6 +21,7 @@ from models.codec.objective import Objective, Weights
 from models.codec.pool import Pool, write_pool
 from models.codec.tuning import TuningSet
 from models.common.allocator import keep_freed_memory
+from models.common.parallel import Together
 from models.common.training import Schedule, Settings, Trainer
 
 PRESETS = {"default": Config(), "stream-codec": stream_codec(), "teacher": stream_codec(causal=False, width=384)}
@@ -37,9 +38,10 @@ def main() -> None:
     if arguments.device == "cpu":
         torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    folder = arguments.pool or arguments.out / "pool"
-    if not (folder / "clips.json").exists():
+    folder, together = arguments.pool or arguments.out / "pool", Together()
+    if together.first and not (folder / "clips.json").exists():
         write_pool(arguments.data, folder)
+    together.wait()
     config = config_of(plain(PRESETS[arguments.preset]) | json.loads(arguments.sizes))
     model = Codec(config)
     if arguments.init:
@@ -55,12 +57,12 @@ def main() -> None:
         checkpoint_every_s=180, evaluate_every_s=60 * arguments.evaluate_minutes,
     )  # fmt: skip
     trainer = Trainer(
-        model, settings, plain(config), companions={name: it for name, it in companions.items() if it is not None}
-    )
+        model, settings, plain(config), companions={name: it for name, it in companions.items() if it is not None},
+        together=together,
+    )  # fmt: skip
     continuous = arguments.continuous if arguments.new_books or not arguments.init else 0
     objective = Objective(model, trainer.progress, Weights(), continuous, arguments.freeze, adversary, imitation)
-    seed = arguments.seed + trainer.progress.updates
-    seed += _SEEDS_APART * trainer.together.rank
+    seed = arguments.seed + trainer.progress.updates + _SEEDS_APART * together.rank
     batches = draw_batches(Pool(folder, "train"), config, arguments.batch, seed, Mixing())
     trainer.run(batches, objective, partial(TuningSet(Pool(folder, "tune"), config).report, model))
 

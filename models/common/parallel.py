@@ -1,6 +1,7 @@
-"""Several processes that train one model, each on batches of its own: `torchrun --nproc-per-node 2 -m RECIPE ...`.
+"""Several processes that train one model: `torchrun --nproc-per-node 2 -m models.codec.train ...`.
 
-On a CPU two processes of one thread each get further than one of two threads: most of an update is in small steps.
+A recipe that is run so must draw batches by `rank`, or all processes see the same ones. On a CPU two processes of one
+thread each get further than one of two threads: most of an update is in small steps.
 """
 
 import os
@@ -22,6 +23,11 @@ class Together:
     def first(self) -> bool:
         """Whether this is the one that saves and reports."""
         return self.rank == 0
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.size > 1:
+            distributed.barrier()
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any of them."""

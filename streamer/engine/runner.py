@@ -218,7 +218,7 @@ class Runner:
     def _distinct(self, graph: Graph, rows: Sequence[Row], pool: str) -> list[int]:
         """The slots of `rows`; two rows that write the same one would overwrite each other, so that is an error."""
         slots = slots_of(rows, pool)
-        if len(slots) > 1 and len(set(slots)) < len(slots) and any(self._pools[name] == pool for name in graph.writes):
+        if len(set(slots)) < len(slots) and any(self._pools[name] == pool for name in graph.writes):
             raise ValueError(f"expected distinct {pool} slots in one batch, got {slots}")
         return slots
 

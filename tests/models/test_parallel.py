@@ -42,6 +42,10 @@ def work(rank: int, port: int, out: Path) -> None:
         model.seen += rank + 1
         return (model.weight * batch).sum(), {}, 1.5
 
+    if trainer.together.first:
+        (out / "made").touch()
+    trainer.together.wait()
+    assert (out / "made").exists()
     targets = torch.tensor([[1.0, -3.0], [-3.0, 1.0]])[rank]
     trainer.run(iter(lambda: targets, None), loss, lambda _: "done")
     torch.save({**model.state_dict(), "audio_s": trainer.progress.audio_s}, out / f"{rank}.pt")
@@ -72,6 +76,7 @@ def test_a_process_alone_needs_no_others(monkeypatch: pytest.MonkeyPatch) -> Non
     """Without torchrun nothing is started, and nothing changes."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     together, model = Together(), Line()
+    together.wait()
     together.mean_gradients(model.parameters())
     together.agree(model)
     assert model.weight.grad is None
