@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from models.codec.books import Books, keep_books
 from models.codec.holding import Holding
-from models.codec.layers import Caches, Whole
 from models.codec.seanet import REFLECT, Beginning, Sizes, decoder, encoder, run, windowed
 from models.codec.serving import finite
+from models.common.frame_layers import Caches, Whole
 from models.common.slots import Rows, State, StateSpec, Update
 
 RATE = 24_000

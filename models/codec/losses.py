@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.codec.config import RATE
-from models.codec.spectra import powers
+from models.common.spectra import powers
 
 # Lengths of the STFT and mel bands at each.
 RESOLUTIONS = {256: 32, 512: 48, 1024: 64, 2048: 80}

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from models.codec.books import Books, keep_books
 from models.codec.holding import Holding
-from models.codec.layers import Caches, Whole, Windowed
 from models.codec.seanet import REPLICATE, ZERO, Beginning, Conv, Sizes, decoder, encoder, run, windowed
 from models.codec.serving import finite
 from models.codec.window_transformer import Memory, TransformerSizes, WindowTransformer, renamed
+from models.common.frame_layers import Caches, Whole, Windowed
 from models.common.slots import Cells, Rows, State, StateSpec, Update
 
 RATE = 24_000

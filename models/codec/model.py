@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from models.codec.config import LOST, SILENT, Config, Side
-from models.codec.layers import Block, Caches, Chain, FrameConv, Whole, Windowed
 from models.codec.quantiser import Quantiser
 from models.codec.transform import Transform
+from models.common.frame_layers import Block, Caches, Chain, FrameConv, Whole, Windowed
 
 # What is left of the last latent from one lost frame to the next, and how many such frames until silence fades in.
 _FADING, _FADE_FROM, _FADE_FRAMES = 0.8, 6, 6

@@ -8,12 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from models.codec.adversarial import Adversary
 from models.codec.config import RATE
 from models.codec.data import Batch
 from models.codec.distil import Imitation
 from models.codec.losses import EnvelopeLoss, SpectralLoss, draw_resolutions, row_loss, wave_loss
 from models.codec.model import Codec
+from models.common.adversarial import Adversary
 from models.common.training import Progress
 
 # Latents of so many updates place the books, and again every so many updates.

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models.codec.layers import Windowed
+from models.common.frame_layers import Windowed
 
 ZERO, REFLECT, REPLICATE = "zero", "reflect", "replicate"
 _ENTER, _RESIDUAL = 7, 3

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from models.codec.adversarial import Adversary
 from models.codec.checkpoint import config_of, load, plain, read_bundle
 from models.codec.config import Config, stream_codec
 from models.codec.data import Mixing, draw_batches
@@ -20,6 +19,7 @@ from models.codec.model import Codec
 from models.codec.objective import Objective, Weights
 from models.codec.pool import Pool, write_pool
 from models.codec.tuning import TuningSet
+from models.common.adversarial import Adversary
 from models.common.allocator import keep_freed_memory
 from models.common.parallel import Together
 from models.common.training import Schedule, Settings, Trainer

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
 from models.codec.cost import SIDES, Bare, Cost, Step, macs, measure, random_rows, report, weights  # noqa: E402
-from models.codec.layers import Depthwise  # noqa: E402
 from models.codec.model import Codec  # noqa: E402
+from models.common.frame_layers import Depthwise  # noqa: E402
 from models.common.parity import EngineRun  # noqa: E402
 from streamer.bundle.loader import load_bundle, open_session  # noqa: E402
 

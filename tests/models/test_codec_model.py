@@ -11,10 +11,10 @@ pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
 from models.codec.config import LOST, SILENT, Config, stream_codec  # noqa: E402
-from models.codec.layers import Block, Caches, FrameConv, ResponseNorm  # noqa: E402
 from models.codec.model import Codec, Concealer, keep_books  # noqa: E402
 from models.codec.quantiser import Quantiser, ScalarBook, VectorBook  # noqa: E402
 from models.codec.transform import Transform  # noqa: E402
+from models.common.frame_layers import Block, Caches, FrameConv, ResponseNorm  # noqa: E402
 from tests.models.codec_toys import TOYS, toy_codec  # noqa: E402
 
 

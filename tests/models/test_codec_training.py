@@ -17,7 +17,6 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 import soundfile  # noqa: E402
 
-from models.codec.adversarial import Adversary  # noqa: E402
 from models.codec.checkpoint import config_of, load, plain  # noqa: E402
 from models.codec.config import LOST, SILENT, Config, Side, stream_codec  # noqa: E402
 from models.codec.data import Batch, Mixer, Mixing, draw_batches  # noqa: E402
@@ -27,6 +26,7 @@ from models.codec.model import Codec  # noqa: E402
 from models.codec.objective import LATENTS_KEPT, Objective, Weights  # noqa: E402
 from models.codec.pool import Pool, write_pool  # noqa: E402
 from models.codec.train import begin_from, freeze  # noqa: E402
+from models.common.adversarial import Adversary  # noqa: E402
 from models.common.training import Progress, Schedule, Settings, Trainer  # noqa: E402
 from tests.models.codec_toys import TOYS  # noqa: E402
 

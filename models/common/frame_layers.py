@@ -1,4 +1,4 @@
-"""Layers over frames f32[B, T, C]: `forward` sees the whole signal, `step` one chunk and the frames before it."""
+"""Streaming layers over f32[B, T, C]: `forward` sees the whole signal, `step` one chunk and the frames before it."""
 
 from collections.abc import Sequence
 

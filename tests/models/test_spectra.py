@@ -8,7 +8,7 @@ pytestmark = pytest.mark.train
 
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
-from models.codec.spectra import powers, spectra  # noqa: E402
+from models.common.spectra import powers, spectra  # noqa: E402
 
 
 @pytest.mark.parametrize(("length", "width", "hop"), [(256, 256, 64), (512, 410, 205), (64, 33, 16)])

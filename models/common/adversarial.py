@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.codec.spectra import spectra
 from models.common.parallel import Together
+from models.common.spectra import spectra
 
 # Lengths of the STFTs that are judged.
 _LENGTHS = (256, 512, 1024)
