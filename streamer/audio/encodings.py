@@ -8,6 +8,7 @@ from typing import Protocol
 from streamer.audio.extra import require_av
 from streamer.audio.flac import FlacDecoder
 from streamer.audio.formats import SNC1 as SNC1
+from streamer.audio.formats import TEXT as TEXT
 from streamer.audio.opus import RATE as OPUS_RATE
 from streamer.audio.opus import OpusDecoder
 from streamer.audio.pcm import PCM, check_rate
@@ -16,7 +17,7 @@ from streamer.work import Array
 
 FLAC, OGG_OPUS = "flac", "ogg_opus"
 COMPRESSED = (FLAC, OGG_OPUS)
-ENCODINGS = (*PCM, *COMPRESSED, SNC1)
+ENCODINGS = (*PCM, *COMPRESSED, SNC1, TEXT)
 # Two channels of a compressed stream are averaged. PCM of two channels has to be mixed by the client.
 _MAX_CHANNELS = 2
 

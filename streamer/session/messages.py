@@ -15,8 +15,9 @@ from streamer.tasks.decoding import Decoding as Decoding
 from streamer.tasks.decoding import Hotword as Hotword
 from streamer.tasks.detection import Vad as Vad
 from streamer.tasks.endpoint import Endpointing as Endpointing
+from streamer.tasks.synthesis_options import SynthesisOptions as SynthesisOptions
 
-Encoding = Literal["pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus", "snc1"]
+Encoding = Literal["pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus", "snc1", "text"]
 Mode = Literal["live", "file"]
 SpeechKind = Literal["speech_start", "speech_end"]
 
@@ -40,7 +41,8 @@ class Config:
     `mode="live"` holds the client to real time; `mode="file"` takes audio as fast as it can be served, after live
     streams. `model` is a bundle name, or `name@version`; empty means the server's default for the task.
     A `resumable` stream is told in `Flow` what it may forget, and can be taken up again on another connection.
-    `codec` says what a stream of task codec makes of its audio or packets.
+    `codec` says what a stream of task codec makes of its audio or packets. A stream of task synthesize has the encoding
+    `text`; its `sample_rate` is that of the audio which comes out, and `synthesis` says how it sounds.
     """
 
     encoding: str
@@ -57,6 +59,7 @@ class Config:
     resumable: bool = False
     resume: Resume | None = None
     codec: CodecOptions = field(default_factory=CodecOptions)
+    synthesis: SynthesisOptions = field(default_factory=SynthesisOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,18 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """More of the text that is to be spoken, cut anywhere: the texts of a stream are one text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finalize:
-    """Finish the words of all audio sent so far; answered by `Finalized(id)`. The stream stays open."""
+    """Finish the words of all audio sent so far; answered by `Finalized(id)`. The stream stays open.
+
+    In a stream of text: speak all of it that came so far, answered when its audio is out.
+    """
 
     id: str = ""
 
@@ -90,6 +103,16 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Drop all text that is not spoken yet and speak no more of it; answered by `Interrupted(id)`.
+
+    Of streams of text only. The stream stays open; what comes next is spoken as in a new one.
+    """
+
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Drop what is not yet processed and close; answered by `Done`."""
 
@@ -99,7 +122,7 @@ class End:
     """No more audio: flush, send the last finals and `Done`."""
 
 
-ClientMessage = Config | Audio | Finalize | KeepAlive | Update | Cancel | End
+ClientMessage = Config | Audio | Text | Finalize | KeepAlive | Update | Interrupt | Cancel | End
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +190,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Finalized:
-    """All audio sent before `Finalize(id)` is in the finals sent so far."""
+    """All audio sent before `Finalize(id)` is in the finals sent so far.
+
+    In a stream of text: all audio of the text before it is out, and `sample` counts it.
+    """
 
     id: str
     sample: int
@@ -214,10 +240,39 @@ class Packets:
 
 @dataclass(frozen=True, slots=True)
 class AudioOut:
-    """Decoded audio in the output encoding. `first_sample` is the number of samples at the output rate before it."""
+    """Decoded or spoken audio in the output encoding. `first_sample` counts samples at the output rate before it."""
 
     data: bytes
     first_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """A word as it was written, where it is in the text of the stream, and where in the audio that was made of it.
+
+    Characters are Unicode code points of all text that came, whatever its messages; samples are at the output rate.
+    """
+
+    word: str
+    start_char: int
+    end_char: int
+    start_sample: int
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """The words that begin in the audio which follows, up to the next `Spoken`; sent if the config asked for them."""
+
+    words: tuple[SpokenWord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """No more audio of the text before `Interrupt(id)` follows; `sample` counts all audio of the stream before this."""
+
+    id: str
+    sample: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,14 +285,19 @@ class Warning:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Last message of a stream that ended well. `audio_samples` were received; nothing is left unsaid."""
+    """Last message of a stream that ended well. `audio_samples` were received; nothing is left unsaid.
+
+    In a stream of text `audio_samples` counts the audio that was sent.
+    """
 
     audio_samples: int
     segments: int
     cancelled: bool = False
 
 
-ServerMessage = Ready | Result | SpeechEvent | Finalized | Flow | Packets | AudioOut | Warning | Done
+ServerMessage = (
+    Ready | Result | SpeechEvent | Finalized | Flow | Packets | AudioOut | Spoken | Interrupted | Warning | Done
+)
 
 
 @dataclass(frozen=True, slots=True)

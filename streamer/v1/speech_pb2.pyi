@@ -17,6 +17,7 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_FLAC: _ClassVar[Encoding]
     ENCODING_OGG_OPUS: _ClassVar[Encoding]
     ENCODING_SNC1: _ClassVar[Encoding]
+    ENCODING_TEXT: _ClassVar[Encoding]
 
 class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -37,6 +38,7 @@ ENCODING_PCM_ALAW: Encoding
 ENCODING_FLAC: Encoding
 ENCODING_OGG_OPUS: Encoding
 ENCODING_SNC1: Encoding
+ENCODING_TEXT: Encoding
 MODE_UNSPECIFIED: Mode
 MODE_LIVE: Mode
 MODE_FILE: Mode
@@ -45,17 +47,19 @@ SPEECH_KIND_START: SpeechKind
 SPEECH_KIND_END: SpeechKind
 
 class ClientMessage(_message.Message):
-    __slots__ = ("config", "audio", "control")
+    __slots__ = ("config", "audio", "control", "text")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     config: Config
     audio: Audio
     control: Control
-    def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ...) -> None: ...
+    text: Text
+    def __init__(self, config: _Optional[_Union[Config, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., control: _Optional[_Union[Control, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ...) -> None: ...
 
 class Config(_message.Message):
-    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing", "decoding", "vad", "resumable", "resume", "codec")
+    __slots__ = ("encoding", "sample_rate", "channels", "task", "model", "mode", "language", "interim_results", "endpointing", "decoding", "vad", "resumable", "resume", "codec", "synthesis")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +74,7 @@ class Config(_message.Message):
     RESUMABLE_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
+    SYNTHESIS_FIELD_NUMBER: _ClassVar[int]
     encoding: Encoding
     sample_rate: int
     channels: int
@@ -84,7 +89,8 @@ class Config(_message.Message):
     resumable: bool
     resume: Resume
     codec: CodecOptions
-    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., decoding: _Optional[_Union[Decoding, _Mapping]] = ..., vad: _Optional[_Union[Vad, _Mapping]] = ..., resumable: _Optional[bool] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., codec: _Optional[_Union[CodecOptions, _Mapping]] = ...) -> None: ...
+    synthesis: SynthesisOptions
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., task: _Optional[str] = ..., model: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., language: _Optional[str] = ..., interim_results: _Optional[bool] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., decoding: _Optional[_Union[Decoding, _Mapping]] = ..., vad: _Optional[_Union[Vad, _Mapping]] = ..., resumable: _Optional[bool] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., codec: _Optional[_Union[CodecOptions, _Mapping]] = ..., synthesis: _Optional[_Union[SynthesisOptions, _Mapping]] = ...) -> None: ...
 
 class Endpointing(_message.Message):
     __slots__ = ("enabled", "silence_without_speech_s", "silence_after_speech_s", "max_segment_s")
@@ -158,6 +164,28 @@ class CodecOptions(_message.Message):
     predict: bool
     def __init__(self, output: _Optional[_Union[Encoding, str]] = ..., output_rate: _Optional[int] = ..., bitrate: _Optional[int] = ..., frames_per_packet: _Optional[int] = ..., entropy: _Optional[str] = ..., keyframe_every: _Optional[int] = ..., fec: _Optional[bool] = ..., dtx: _Optional[bool] = ..., predict: _Optional[bool] = ...) -> None: ...
 
+class SynthesisOptions(_message.Message):
+    __slots__ = ("voice", "speed", "output_encoding", "seed", "temperature", "pieces", "phonemes", "word_times", "lead_s")
+    VOICE_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    PIECES_FIELD_NUMBER: _ClassVar[int]
+    PHONEMES_FIELD_NUMBER: _ClassVar[int]
+    WORD_TIMES_FIELD_NUMBER: _ClassVar[int]
+    LEAD_S_FIELD_NUMBER: _ClassVar[int]
+    voice: str
+    speed: float
+    output_encoding: Encoding
+    seed: int
+    temperature: float
+    pieces: str
+    phonemes: str
+    word_times: bool
+    lead_s: float
+    def __init__(self, voice: _Optional[str] = ..., speed: _Optional[float] = ..., output_encoding: _Optional[_Union[Encoding, str]] = ..., seed: _Optional[int] = ..., temperature: _Optional[float] = ..., pieces: _Optional[str] = ..., phonemes: _Optional[str] = ..., word_times: _Optional[bool] = ..., lead_s: _Optional[float] = ...) -> None: ...
+
 class Resume(_message.Message):
     __slots__ = ("token", "next_segment")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -174,19 +202,27 @@ class Audio(_message.Message):
     first_sample: int
     def __init__(self, data: _Optional[bytes] = ..., first_sample: _Optional[int] = ...) -> None: ...
 
+class Text(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
 class Control(_message.Message):
-    __slots__ = ("finalize", "keep_alive", "update", "cancel", "end")
+    __slots__ = ("finalize", "keep_alive", "update", "cancel", "end", "interrupt")
     FINALIZE_FIELD_NUMBER: _ClassVar[int]
     KEEP_ALIVE_FIELD_NUMBER: _ClassVar[int]
     UPDATE_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPT_FIELD_NUMBER: _ClassVar[int]
     finalize: Finalize
     keep_alive: KeepAlive
     update: Update
     cancel: Cancel
     end: End
-    def __init__(self, finalize: _Optional[_Union[Finalize, _Mapping]] = ..., keep_alive: _Optional[_Union[KeepAlive, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ...) -> None: ...
+    interrupt: Interrupt
+    def __init__(self, finalize: _Optional[_Union[Finalize, _Mapping]] = ..., keep_alive: _Optional[_Union[KeepAlive, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ...) -> None: ...
 
 class Finalize(_message.Message):
     __slots__ = ("id",)
@@ -212,8 +248,14 @@ class End(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Interrupt(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
 class ServerMessage(_message.Message):
-    __slots__ = ("ready", "result", "finalized", "flow", "warning", "done", "speech_event", "packets", "audio_out")
+    __slots__ = ("ready", "result", "finalized", "flow", "warning", "done", "speech_event", "packets", "audio_out", "spoken", "interrupted")
     READY_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     FINALIZED_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +265,8 @@ class ServerMessage(_message.Message):
     SPEECH_EVENT_FIELD_NUMBER: _ClassVar[int]
     PACKETS_FIELD_NUMBER: _ClassVar[int]
     AUDIO_OUT_FIELD_NUMBER: _ClassVar[int]
+    SPOKEN_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPTED_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     result: Result
     finalized: Finalized
@@ -232,7 +276,9 @@ class ServerMessage(_message.Message):
     speech_event: SpeechEvent
     packets: Packets
     audio_out: AudioOut
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., finalized: _Optional[_Union[Finalized, _Mapping]] = ..., flow: _Optional[_Union[Flow, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., speech_event: _Optional[_Union[SpeechEvent, _Mapping]] = ..., packets: _Optional[_Union[Packets, _Mapping]] = ..., audio_out: _Optional[_Union[AudioOut, _Mapping]] = ...) -> None: ...
+    spoken: Spoken
+    interrupted: Interrupted
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., finalized: _Optional[_Union[Finalized, _Mapping]] = ..., flow: _Optional[_Union[Flow, _Mapping]] = ..., warning: _Optional[_Union[Warning, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., speech_event: _Optional[_Union[SpeechEvent, _Mapping]] = ..., packets: _Optional[_Union[Packets, _Mapping]] = ..., audio_out: _Optional[_Union[AudioOut, _Mapping]] = ..., spoken: _Optional[_Union[Spoken, _Mapping]] = ..., interrupted: _Optional[_Union[Interrupted, _Mapping]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_frame_bytes", "max_frame_ms", "max_ahead_ms", "idle_timeout_ms", "max_session_ms")
@@ -369,6 +415,34 @@ class AudioOut(_message.Message):
     data: bytes
     first_sample: int
     def __init__(self, data: _Optional[bytes] = ..., first_sample: _Optional[int] = ...) -> None: ...
+
+class SpokenWord(_message.Message):
+    __slots__ = ("word", "start_char", "end_char", "start_sample", "end_sample")
+    WORD_FIELD_NUMBER: _ClassVar[int]
+    START_CHAR_FIELD_NUMBER: _ClassVar[int]
+    END_CHAR_FIELD_NUMBER: _ClassVar[int]
+    START_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    END_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    word: str
+    start_char: int
+    end_char: int
+    start_sample: int
+    end_sample: int
+    def __init__(self, word: _Optional[str] = ..., start_char: _Optional[int] = ..., end_char: _Optional[int] = ..., start_sample: _Optional[int] = ..., end_sample: _Optional[int] = ...) -> None: ...
+
+class Spoken(_message.Message):
+    __slots__ = ("words",)
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    words: _containers.RepeatedCompositeFieldContainer[SpokenWord]
+    def __init__(self, words: _Optional[_Iterable[_Union[SpokenWord, _Mapping]]] = ...) -> None: ...
+
+class Interrupted(_message.Message):
+    __slots__ = ("id", "sample")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    sample: int
+    def __init__(self, id: _Optional[str] = ..., sample: _Optional[int] = ...) -> None: ...
 
 class Warning(_message.Message):
     __slots__ = ("code", "message")

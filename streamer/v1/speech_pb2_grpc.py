@@ -271,6 +271,82 @@ class Codec:
             _registered_method=True)
 
 
+class SynthesisStub:
+    """Text to speech: streams like those of Speech, their task is "synthesize". StreamingRecognize takes them too.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Synthesize = channel.stream_stream(
+                '/streamer.v1.Synthesis/Synthesize',
+                request_serializer=streamer_dot_v1_dot_speech__pb2.ClientMessage.SerializeToString,
+                response_deserializer=streamer_dot_v1_dot_speech__pb2.ServerMessage.FromString,
+                _registered_method=True)
+
+
+class SynthesisServicer:
+    """Text to speech: streams like those of Speech, their task is "synthesize". StreamingRecognize takes them too.
+    """
+
+    def Synthesize(self, request_iterator, context):
+        """ENCODING_TEXT, then Text as it comes, answered with AudioOut, and with Spoken if Config asks for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_SynthesisServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Synthesize': grpc.stream_stream_rpc_method_handler(
+                    servicer.Synthesize,
+                    request_deserializer=streamer_dot_v1_dot_speech__pb2.ClientMessage.FromString,
+                    response_serializer=streamer_dot_v1_dot_speech__pb2.ServerMessage.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'streamer.v1.Synthesis', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('streamer.v1.Synthesis', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Synthesis:
+    """Text to speech: streams like those of Speech, their task is "synthesize". StreamingRecognize takes them too.
+    """
+
+    @staticmethod
+    def Synthesize(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/streamer.v1.Synthesis/Synthesize',
+            streamer_dot_v1_dot_speech__pb2.ClientMessage.SerializeToString,
+            streamer_dot_v1_dot_speech__pb2.ServerMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class ModelsStub:
     """What this server serves.
     """

@@ -25,7 +25,14 @@ def _by_name(*kinds: type) -> dict[str, type]:
 
 
 _CLIENT = _by_name(
-    messages.Config, messages.Finalize, messages.KeepAlive, messages.Update, messages.Cancel, messages.End
+    messages.Config,
+    messages.Text,
+    messages.Finalize,
+    messages.KeepAlive,
+    messages.Update,
+    messages.Interrupt,
+    messages.Cancel,
+    messages.End,
 )
 _SERVER = _by_name(
     messages.Ready,
@@ -33,6 +40,8 @@ _SERVER = _by_name(
     messages.SpeechEvent,
     messages.Finalized,
     messages.Flow,
+    messages.Spoken,
+    messages.Interrupted,
     messages.Warning,
     messages.Done,
 )

@@ -20,11 +20,12 @@ from streamer.session.messages import ClientMessage, ServerMessage
 from streamer.v1 import speech_pb2 as pb
 from streamer.wire.plain import field_types, required
 
-_CLIENT: dict[str, type] = {"config": messages.Config, "audio": messages.Audio}
+_CLIENT: dict[str, type] = {"config": messages.Config, "audio": messages.Audio, "text": messages.Text}
 _CONTROL: dict[str, type] = {
     "finalize": messages.Finalize,
     "keep_alive": messages.KeepAlive,
     "update": messages.Update,
+    "interrupt": messages.Interrupt,
     "cancel": messages.Cancel,
     "end": messages.End,
 }
@@ -38,6 +39,8 @@ _SERVER: dict[str, type] = {
     "speech_event": messages.SpeechEvent,
     "packets": messages.Packets,
     "audio_out": messages.AudioOut,
+    "spoken": messages.Spoken,
+    "interrupted": messages.Interrupted,
 }
 _NAMES = {kind: name for name, kind in (_CLIENT | _CONTROL | _SERVER).items()}
 _ENCODINGS: dict[str, int] = {
@@ -49,10 +52,12 @@ _ENCODINGS: dict[str, int] = {
     "flac": pb.ENCODING_FLAC,
     "ogg_opus": pb.ENCODING_OGG_OPUS,
     "snc1": pb.ENCODING_SNC1,
+    "text": pb.ENCODING_TEXT,
 }
 _TO_ENUM: dict[str, dict[str, int]] = {
     "encoding": _ENCODINGS,
     "output": _ENCODINGS,
+    "output_encoding": _ENCODINGS,
     "kind": {"speech_start": pb.SPEECH_KIND_START, "speech_end": pb.SPEECH_KIND_END},
     "mode": {"": 0, "live": pb.MODE_LIVE, "file": pb.MODE_FILE},
 }
@@ -73,7 +78,7 @@ def decode_client(message: pb.ClientMessage) -> ClientMessage:
     """Translate what a client sent; raises `InvalidRequest`."""
     name = message.WhichOneof("message")
     if name is None:
-        raise InvalidRequest("message: expected one of config, audio, control, got nothing")
+        raise InvalidRequest("message: expected one of config, audio, text, control, got nothing")
     if name in _CLIENT:
         return typing.cast("ClientMessage", _from_protobuf(_CLIENT[name], getattr(message, name), name))
     control = message.control.WhichOneof("control")
@@ -167,5 +172,5 @@ def _field_from_protobuf(declared: Any, value: Any, where: str, name: str) -> An
 
 def _refuse_enum(name: str, got: str) -> NoReturn:
     names = ", ".join(text for text in _TO_ENUM[name] if text)
-    field = "codec.output" if name == "output" else name
+    field = {"output": "codec.output", "output_encoding": "synthesis.output_encoding"}.get(name, name)
     raise InvalidRequest(f"config.{field}: expected one of {names}, got {got}")

@@ -44,7 +44,7 @@ def changed(**changes: object) -> list[ClientMessage]:
     return [dataclasses.replace(LIVE, **changes)]  # type: ignore[arg-type]
 
 
-ENCODING = "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus or snc1, got ''"
+ENCODING = "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1 or text, got ''"
 RATE = "expected an integer sample rate from 8000 to 48000 Hz, got "
 RANGE = "expected a float from -1 to 1"
 
@@ -245,7 +245,7 @@ async def test_an_error_about_a_long_text_arrives(tmp_path: Path, transport: str
 @with_loop
 async def test_encodings_that_are_none(tmp_path: Path) -> None:
     """Text transports can name an encoding that there is not; protobuf clients cannot."""
-    message = "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus or snc1, got 'opus'"
+    message = "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1 or text, got 'opus'"
     for transport in ("websocket", "in_process"):
         async with serving(tmp_path / transport, transport) as served, served.dial() as bad:
             assert str(await refusal(bad, changed(encoding="opus"))) == message

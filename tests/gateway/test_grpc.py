@@ -84,7 +84,7 @@ async def test_half_close_after_end_adds_nothing():
     ("sent", "details"),
     [
         ([b"\xff\xff"], "message: expected a streamer.v1.ClientMessage, got other bytes"),
-        ([b""], "message: expected one of config, audio, control, got nothing"),
+        ([b""], "message: expected one of config, audio, text, control, got nothing"),
         ([CONFIG_BYTES, b"\xff\xff"], "message: expected a streamer.v1.ClientMessage, got other bytes"),
         ([encoded(Audio(b"12"))], "expected config first, got audio"),
     ],

@@ -63,7 +63,7 @@ async def test_compression_is_off():
         (["[]"], "message: expected an object, got an array"),
         (
             [CONFIG_TEXT, '{"type":"stop"}'],
-            "type: expected one of config, finalize, keep_alive, update, cancel, end, got 'stop'",
+            "type: expected one of config, text, finalize, keep_alive, update, interrupt, cancel, end, got 'stop'",
         ),
         ([b"12"], "expected config first, got audio"),
         (["x" * 65537], "message: expected at most 65536 characters, got 65537"),

@@ -89,11 +89,11 @@ def test_takes_s16(folder: Path) -> None:
     [
         (
             replace(S16, encoding=""),
-            "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus or snc1, got ''",
+            "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1 or text, got ''",
         ),
         (
             replace(S16, encoding="opus"),
-            "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus or snc1, got 'opus'",
+            "expected encoding pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1 or text, got 'opus'",
         ),
         (replace(S16, sample_rate=0), "expected an integer sample rate from 8000 to 48000 Hz, got 0"),
         (replace(S16, sample_rate=96000), "expected an integer sample rate from 8000 to 48000 Hz, got 96000"),

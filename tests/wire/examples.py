@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from streamer.audio.encodings import ENCODINGS
 from streamer.session import messages as m
 
 CLIENT_KINDS: tuple[type, ...] = typing.get_args(m.ClientMessage)
@@ -21,8 +22,8 @@ _COUNTS = st.integers(0, 2**32 - 1)
 
 
 def _field(name: str, declared: Any) -> st.SearchStrategy[Any]:
-    if name in ("encoding", "output"):
-        return st.sampled_from(["", "pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus", "snc1"])
+    if name in ("encoding", "output", "output_encoding"):
+        return st.sampled_from(["", *ENCODINGS])
     if name == "mode":
         return st.sampled_from(["live", "file"])
     if name == "kind":

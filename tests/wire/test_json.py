@@ -94,7 +94,7 @@ def test_reads_client_frames(text, message):
         ('{"type":7}', "type: expected a string, got 7"),
         (
             '{"type":"start"}',
-            "type: expected one of config, finalize, keep_alive, update, cancel, end, got 'start'",
+            "type: expected one of config, text, finalize, keep_alive, update, interrupt, cancel, end, got 'start'",
         ),
         ('{"type":"end","now":1}', "end: expected no keys but type, got 'now'"),
         ('{"type":"finalize","ID":"a"}', "finalize: expected no keys but type, id, got 'ID'"),
@@ -137,7 +137,10 @@ def test_reads_client_frames(text, message):
         ("[" * 60000, "message: expected at most three levels of objects, got far more"),
         (" " * 65537, "message: expected at most 65536 characters, got 65537"),
         ('{"type":"finalize","id":{"a":1}}', "finalize.id: expected a string, got an object"),
-        (f'{{"type":"{"x" * 99}"}}', "type: expected one of config, finalize, keep_alive, update, cancel, end, got '"),
+        (
+            f'{{"type":"{"x" * 99}"}}',
+            "type: expected one of config, text, finalize, keep_alive, update, interrupt, cancel, end, got '",
+        ),
     ],
 )
 def test_refuses_what_is_not_a_message(text, message):

@@ -85,19 +85,25 @@ def test_absent_fields_take_their_defaults(message, expected):
 @pytest.mark.parametrize(
     ("message", "refusal"),
     [
-        (pb.ClientMessage(), "message: expected one of config, audio, control, got nothing"),
+        (pb.ClientMessage(), "message: expected one of config, audio, text, control, got nothing"),
         (
             pb.ClientMessage(control=pb.Control()),
-            "control: expected one of finalize, keep_alive, update, cancel, end, got nothing",
+            "control: expected one of finalize, keep_alive, update, interrupt, cancel, end, got nothing",
         ),
         (
             pb.ClientMessage(config=pb.Config(encoding=9)),
-            "config.encoding: expected one of pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1, got 9",
+            "config.encoding: expected one of "
+            "pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1, text, got 9",
         ),
         (
             pb.ClientMessage(config=pb.Config(codec=pb.CodecOptions(output=9))),
             "config.codec.output: expected one of "
-            "pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1, got 9",
+            "pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1, text, got 9",
+        ),
+        (
+            pb.ClientMessage(config=pb.Config(synthesis=pb.SynthesisOptions(output_encoding=9))),
+            "config.synthesis.output_encoding: expected one of "
+            "pcm_s16le, pcm_f32le, pcm_mulaw, pcm_alaw, flac, ogg_opus, snc1, text, got 9",
         ),
         (pb.ClientMessage(config=pb.Config(mode=9)), "config.mode: expected one of live, file, got 9"),
         (
@@ -139,7 +145,7 @@ def test_a_client_cannot_name_other_encodings():
     """What the enum cannot say is refused before it is sent."""
     with pytest.raises(
         InvalidRequest,
-        match=r"^config\.encoding: expected one of pcm_s16le, .*, flac, ogg_opus, snc1, got 'opus'$",
+        match=r"^config\.encoding: expected one of pcm_s16le, .*, flac, ogg_opus, snc1, text, got 'opus'$",
     ):
         protobuf.encode_client(Config("opus", 48000, 1))
 
