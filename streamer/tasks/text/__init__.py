@@ -1,0 +1,1 @@
+"""From written English to the symbols of a voice: normalisation, pieces, pronunciation."""
