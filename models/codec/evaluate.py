@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from models.codec import packet_loss, quality, quality_report, wire_bits
-from models.codec.evaluation_cache import Cache
+from models.codec.coded_cache import CodedCache
 from models.codec.judging import Judge, Listener, Measured, judging_clips, original
 from models.codec.peers import codec2, lyra, opus, speex
 from models.codec.peers.coded import MissingPeer, System
@@ -33,7 +33,7 @@ def main() -> None:
     """Run from the command line; see --help."""
     arguments = _parse()
     systems = [original(), *peer_systems(arguments.with_peers, arguments.peers)]
-    cache = Cache(arguments.out / "cache")
+    cache = CodedCache(arguments.out / "cache")
     judge = Judge(judging_clips(arguments.data)[:: arguments.every], cache, arguments.processes)
     listener = None
     if not arguments.no_words:

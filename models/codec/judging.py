@@ -8,14 +8,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import jiwer
 import numpy as np
 
 from models.codec import quality
-from models.codec.evaluation_cache import Cache, digest
+from models.codec.coded_cache import CodedCache
 from models.codec.peers.coded import SAMPLE_RATE, Coded, System
 from models.common import packs
+from models.common.evaluation_cache import digest
 from models.common.served_words import Spoken, listen
+from models.common.word_errors import word_errors
 
 JUDGES = "clean_speech"
 """The pack whose dev speakers nothing was trained or chosen on."""
@@ -68,7 +69,7 @@ def judging_clips(data: Path) -> list[Clip]:
 class Judge:
     """Measures systems on `clips`; results are kept in `cache`."""
 
-    def __init__(self, clips: Sequence[Clip], cache: Cache, processes: int) -> None:
+    def __init__(self, clips: Sequence[Clip], cache: CodedCache, processes: int) -> None:
         self.clips = clips
         self._cache = cache
         self._pool = ProcessPoolExecutor(processes, get_context("spawn"))
@@ -101,7 +102,7 @@ class Judge:
 class Listener:
     """Counts the word errors of a recogniser, served as ever, on recordings that went through a codec."""
 
-    def __init__(self, spoken: Sequence[Spoken], bundle: Path, cache: Cache) -> None:
+    def __init__(self, spoken: Sequence[Spoken], bundle: Path, cache: CodedCache) -> None:
         self._spoken = spoken
         self._bundle = bundle
         self._cache = cache
@@ -115,13 +116,6 @@ class Listener:
         key = digest("words", self._recogniser, _WORDS_OF, *(item.samples for item in decoded))
         texts = self._cache.get(key, lambda: [heard.text for heard in listen(decoded, self._bundle, _WORDS_OF)[0]])
         return word_errors([item.text for item in decoded], texts)
-
-
-def word_errors(references: Sequence[str], texts: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Substitutions, deletions and insertions of each text, and the words of each reference."""
-    found = [jiwer.process_words(reference, text) for reference, text in zip(references, texts, strict=True)]
-    errors = [each.substitutions + each.deletions + each.insertions for each in found]
-    return errors, [len(reference.split()) for reference in references]
 
 
 def original() -> System:

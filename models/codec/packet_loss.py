@@ -8,12 +8,12 @@ from functools import partial
 
 import numpy as np
 
-from models.codec.evaluation_cache import digest
 from models.codec.judging import Judge, Measured
 from models.codec.peers import opus
 from models.codec.peers.coded import Coded, System
-from models.codec.quality_report import markdown
 from models.codec.served import FAMILY, ServedCodec, payload_bits, without
+from models.common.evaluation_cache import digest
+from models.common.markdown import table as markdown
 from streamer.session.messages import CodecOptions
 
 SHARES = (0.0, 0.05, 0.1, 0.2)

@@ -9,10 +9,11 @@ within one table only.
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from models.common import dnsmos as networks
 
 SAMPLE_RATE = 16_000
 REACH = 2000
@@ -22,16 +23,9 @@ Pair = tuple[np.ndarray, np.ndarray]
 """Original and decoded, f32[n] each."""
 
 PACKAGES = {"pesq": "pesq", "pystoi": "pystoi", "visqol": "visqol-python", "speechmos": "speechmos"}
-# DNSMOS judges windows of this many samples; the package starts one each second, of which every fourth is taken here:
-# they overlap by eight ninths, and this is by far the dearest figure.
-_DNSMOS_WINDOW = 144_160
-_DNSMOS_HOP = 4 * SAMPLE_RATE
-# From the network's outputs to the scale of listeners (DNS Challenge, dnsmos_local.py), highest power first.
-_DNSMOS_SCALE = {
-    "sig": (-0.08397278, 1.22083953, 0.0052439),
-    "bak": (-0.13166888, 1.60915514, -0.39604546),
-    "ovrl": (-0.06766283, 1.11546468, 0.04602535),
-}
+# Of the windows of DNSMOS, one each second, every fourth is taken: they overlap by eight ninths, and this is by far the
+# dearest figure.
+_DNSMOS_HOP_S = 4
 _PLCMOS_SEED = 0
 
 
@@ -97,16 +91,7 @@ def visqol(reference: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
 def dnsmos(reference: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
     """DNSMOS P.835: speech, background and overall; the mean over windows of 9.01 s each 4 s, short clips repeated."""
     del reference
-    samples = np.clip(decoded, -1, 1).astype(np.float32)
-    while len(samples) < _DNSMOS_WINDOW:
-        samples = np.tile(samples, 2)
-    # The reference implementation drops the fraction of a second, and with it the last window of most clips.
-    windows = int(len(samples) // SAMPLE_RATE - _DNSMOS_WINDOW / SAMPLE_RATE) + 1
-    starts = range(0, windows * SAMPLE_RATE, _DNSMOS_HOP)
-    session = _session("dnsmos_models/sig_bak_ovr.onnx")
-    raw = [session.run(None, {"input_1": samples[None, s : s + _DNSMOS_WINDOW]})[0][0] for s in starts]
-    columns = zip(_DNSMOS_SCALE.items(), np.transpose(raw), strict=True)
-    return {name: float(np.polyval(scale, values).mean()) for (name, scale), values in columns}
+    return networks.p835(decoded, _DNSMOS_HOP_S)
 
 
 def plcmos(reference: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
@@ -159,15 +144,5 @@ def _plcmos() -> Any:
     from speechmos.plcmos import PLCMOS
 
     found = PLCMOS()
-    found.session = _session("plcmos_models/plcmos_v2.onnx")
+    found.session = networks.network("plcmos_models/plcmos_v2.onnx")
     return found
-
-
-@cache
-def _session(model: str) -> Any:
-    import onnxruntime
-
-    spec = importlib.util.find_spec("speechmos")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(Path(spec.submodule_search_locations[0]) / model), options)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from models.codec.judging import Measured
+from models.common import bootstrap
+from models.common.markdown import table as markdown
 
 FIGURES = {
     "pesq": "PESQ-WB",
@@ -19,8 +21,6 @@ FIGURES = {
 COMPARED = ("pesq", "stoi", "visqol", "ovrl", "wer")
 # Payloads whose ratio is less than this are compared.
 _ABOUT = 1.4
-_DRAWS = 10_000
-_SEED = 1
 
 
 def table(measured: Sequence[Measured]) -> str:
@@ -54,17 +54,11 @@ def difference(ours: Measured, peer: Measured, figure: str) -> tuple[float, floa
     The interval is the percentile bootstrap over clips, the same clips of both in each draw: over speakers for the
     judging set, which has one clip of each; over utterances for word errors.
     """
-    if figure == "wer":
-        return _pooled_difference(ours, peer)
-    gaps = np.subtract(ours.scores[figure], peer.scores[figure])
-    gaps = gaps[~np.isnan(gaps)]
-    means = gaps[_draws(len(gaps))].mean(1)
-    return (float(gaps.mean()), *_interval(means))
-
-
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
+    if figure != "wer":
+        return bootstrap.mean(np.subtract(ours.scores[figure], peer.scores[figure]))
+    if not (ours.words and peer.words):
+        return bootstrap.pooled((), ())
+    return bootstrap.pooled(np.subtract(ours.errors, peer.errors), ours.words)
 
 
 def draw(measured: Sequence[Measured], path: Path, ours: Sequence[str]) -> None:
@@ -96,24 +90,6 @@ def draw(measured: Sequence[Measured], path: Path, ours: Sequence[str]) -> None:
     panels.flat[-1].legend(*panels.flat[0].get_legend_handles_labels(), frameon=False, loc="center")
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def _pooled_difference(ours: Measured, peer: Measured) -> tuple[float, float, float]:
-    if not (ours.words and peer.words):
-        return (float("nan"),) * 3
-    draws = _draws(len(ours.words))
-    words = np.asarray(ours.words)[draws].sum(1)
-    gaps = np.subtract(ours.errors, peer.errors)[draws].sum(1) / words
-    return (ours.mean("wer") - peer.mean("wer"), *_interval(gaps))
-
-
-def _draws(count: int) -> np.ndarray:
-    return np.random.default_rng(_SEED).integers(count, size=(_DRAWS, count))
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(values, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _difference_cell(ours: Measured, peer: Measured, figure: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.codec.evaluation_cache import digest
 from models.codec.peers.coded import SAMPLE_RATE, Coded, System
+from models.common.evaluation_cache import digest
 from streamer.audio.snc1 import ENTROPY_MODES, Packet, encode_header, encode_packet
 from streamer.audio.snc1_chunks import encode_end
 from streamer.audio.snc1_reader import PacketReader

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from itertools import product
 
-from models.codec.evaluation_cache import Cache, digest
 from models.codec.judging import Clip
 from models.codec.peers.coded import SAMPLE_RATE
-from models.codec.quality_report import markdown
 from models.codec.served import ServedCodec, payload_bits
+from models.common.evaluation_cache import Cache, digest
+from models.common.markdown import table as markdown
 from streamer.session.messages import CodecOptions
 from streamer.tasks.codec_encode import FILE_FRAMES
 
