@@ -47,7 +47,7 @@ _SHORTEST_STEM, _SHORTEST_PART = 3, 4
 
 def is_vowel(sound: str) -> bool:
     """Tell whether a phone is a vowel: those carry their stress."""
-    return sound[-1].isdigit()
+    return sound[-1].isdecimal()
 
 
 def with_s(sounds: Sounds) -> Sounds:
@@ -77,7 +77,7 @@ def split_clitic(word: str) -> tuple[str, Callable[[Sounds], Sounds]] | None:
         return word[:-1], lambda sounds: sounds
     for ending, sounds in _CLITICS.items():
         if word.endswith(ending) and len(word) > len(ending):
-            return word.removesuffix(ending), lambda stem, sounds=sounds: (*stem, *sounds)  # type: ignore[misc]
+            return word.removesuffix(ending), lambda stem, sounds=sounds: (*stem, *sounds)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PAD = "<pad>"
 # Silence before a beginning, and the gap between two words without punctuation.
@@ -28,6 +28,10 @@ class SpokenWord:
     pause: str = GAP
     is_spelled: bool = False
     glued: bool = False
+
+    def paused(self, pause: str) -> SpokenWord:
+        """The same word with `pause` after it, where a piece may end."""
+        return replace(self, pause=pause, glued=False)
 
 
 @dataclass(frozen=True, slots=True)
