@@ -83,7 +83,8 @@ class Judge:
         seconds = [len(samples) / rate for samples, rate in speech]
         measured = Measured(name, [s.name for s in self.sentences], seconds, errors, words, heard)
         recordings = [prepare(*sentence.recording) for sentence in self.sentences]
-        self._add(measured, f"dnsmos {version('speechmos')} hop {_DNSMOS_HOP_S}", _naturalness, [(samples,) for samples in prepared])
+        judged_by = f"dnsmos {version('speechmos')} hop {_DNSMOS_HOP_S}"
+        self._add(measured, judged_by, _naturalness, [(samples,) for samples in prepared])
         self._add(measured, "likeness 1", _likeness, [*zip(prepared, recordings, strict=True)])
         return measured
 
