@@ -15,8 +15,8 @@ Spell = Callable[[tuple[str, ...]], Mapping[str, tuple[str, ...]]]
 class Transcriber:
     """What is said for a text: one piece, however long, from `^` to its last pause.
 
-    `lexicon` is the file that a bundle carries. Words that it lacks and no rule makes are pronounced by `spell`; without
-    it they are their letters, as the server writes them for a bundle without a graph `spell`.
+    `lexicon` is the file that a bundle carries. Words that it lacks and no rule makes are pronounced by `spell`;
+    without it they are their letters, as the server writes them for a bundle without a graph `spell`.
     """
 
     def __init__(self, lexicon: Path, spell: Spell | None = None) -> None:
