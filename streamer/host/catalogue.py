@@ -22,6 +22,7 @@ def task_options(config: Config) -> TaskOptions:
         vad=config.vad,
         language=config.language,
         codec=config.codec,
+        synthesis=config.synthesis,
         encoding=config.encoding,
         is_live=config.mode == "live",
     )

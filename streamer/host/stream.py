@@ -17,7 +17,7 @@ from streamer.host.kept import Rows
 from streamer.host.outbox import Outbox
 from streamer.host.tracing import StreamTrace
 from streamer.session.detector import SpeechDetector
-from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage
+from streamer.session.messages import Audio, ClientMessage, Config, ServerMessage, Text
 from streamer.session.session import Session
 from streamer.work import Lease, Priority, Result, Row, Step
 
@@ -114,7 +114,7 @@ class Stream:
             await self._room.wait()
         if self._ended:
             return
-        if isinstance(message, Audio):
+        if isinstance(message, Audio | Text):
             self._ms_sent += self.session.longest_ms(message)
         self._posted += 1
         self._worker.post(partial(self._receive, message, now))
@@ -252,7 +252,7 @@ class Stream:
             self._advance()
 
     def _receive(self, message: ClientMessage, now: float) -> None:
-        if isinstance(message, Audio):
+        if isinstance(message, Audio | Text):
             self._ms_received += self.session.longest_ms(message)
         with self._faults():
             if not self._ended and not self._aborted:
@@ -335,6 +335,8 @@ class Stream:
             if not self._ended:
                 self.session.tick(now)
                 self.outbox.check(now)
+                if self.session.is_early:
+                    self._advance()
                 self.publish()
 
     def move(self, store: SnapshotStore, error: StreamerError, warning: ServerMessage) -> None:

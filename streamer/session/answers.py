@@ -8,10 +8,20 @@ from dataclasses import asdict
 from typing import Any
 
 from streamer.session.intake import Intake
-from streamer.session.messages import Alternative, Finalized, Packets, Result, ServerMessage, SpeechEvent, Word
+from streamer.session.messages import (
+    Alternative,
+    Finalized,
+    Packets,
+    Result,
+    ServerMessage,
+    SpeechEvent,
+    Spoken,
+    SpokenWord,
+    Word,
+)
 from streamer.session.packet_intake import PacketIntake
 from streamer.session.playout import Playout
-from streamer.tasks.base import Activity, Decoded, Encoded, Finding, Transcript, WordSpan
+from streamer.tasks.base import Activity, Decoded, Encoded, Finding, SpokenSpan, Transcript, Uttered, WordSpan
 
 # Said again after a snapshot to a client that was cut off before it read them; more than that is rebuilt by replay.
 _MOST_KEPT = 64
@@ -78,12 +88,21 @@ class Answers:
                 case Encoded(data, start, end):
                     first = intake.to_wire(start)
                     self.put(Packets(data, first, intake.to_wire(end) - first))
-                case Decoded():
-                    self._messages += self._playing().take(finding)
+                case Decoded() | Uttered():
+                    self.speak([finding])
                 case Transcript():
                     self._segments += finding.is_final
                     if finding.segment_id >= self._next_segment:
                         self.put(_result(finding, intake))
+
+    def speak(self, findings: Iterable[Finding]) -> None:
+        """Append the audio that a task has made, and the words in it."""
+        for finding in findings:
+            match finding:
+                case Decoded():
+                    self._messages += self._playing().take(finding)
+                case Uttered(words):
+                    self.put(Spoken(tuple(_spoken(word, self._playing()) for word in words)))
 
     def can_repeat(self, said: int) -> bool:
         """Whether all that came from number `said` on is still known."""
@@ -151,6 +170,11 @@ def _result(transcript: Transcript, intake: Intake | PacketIntake) -> Result:
         words=tuple(_word(span, intake) for span in transcript.words),
         alternatives=transcript.alternatives,
     )
+
+
+def _spoken(span: SpokenSpan, playout: Playout) -> SpokenWord:
+    start, end = playout.place(span.start_sample), playout.place(span.end_sample)
+    return SpokenWord(span.word, span.start_char, span.end_char, start, end)
 
 
 def _word(span: WordSpan, intake: Intake | PacketIntake) -> Word:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from streamer.audio.encodings import COMPRESSED, SNC1, StreamDecoder, open_decoder
+from streamer.audio.encodings import COMPRESSED, SNC1, TEXT, StreamDecoder, open_decoder
 from streamer.audio.pcm import bytes_per_sample, decode
 from streamer.errors import InvalidRequest, MessageTooLarge
-from streamer.session.limits import SessionSettings, check_bytes, check_frame, check_pace
-from streamer.session.messages import Audio, Config, Warning
+from streamer.session.limits import MOST_WAITING_CHARS, SessionSettings, check_bytes, check_frame, check_pace
+from streamer.session.messages import Audio, Config, Text, Warning
 from streamer.work import Array
 
 
@@ -80,8 +80,12 @@ class Hearing:
         return np.concatenate(gathered)
 
 
-def longest_ms(audio: Audio, config: Config, settings: SessionSettings) -> float:
+def longest_ms(message: Audio | Text, config: Config, settings: SessionSettings) -> float:
     """Return how much audio a message may hold, before it is decoded: what must be reckoned with while it waits."""
+    if isinstance(message, Text):
+        return settings.max_ahead_ms * len(message.text) / MOST_WAITING_CHARS
+    if config.encoding == TEXT:
+        return 0.0
     if config.encoding in COMPRESSED or config.encoding == SNC1:
         return settings.max_ahead_ms
-    return 1000 * len(audio.data) / (bytes_per_sample(config.encoding) * config.sample_rate * config.channels)
+    return 1000 * len(message.data) / (bytes_per_sample(config.encoding) * config.sample_rate * config.channels)

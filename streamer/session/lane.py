@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from streamer.errors import InvalidRequest
 from streamer.session.answers import Answers
 from streamer.session.controls import Control, Controls
 from streamer.session.detector import SpeechDetector
@@ -12,7 +13,7 @@ from streamer.session.gate import SilenceGate, Verdict
 from streamer.session.hearing import Hearing
 from streamer.session.intake import Intake
 from streamer.session.limits import CODEC, SessionSettings, check_control, check_task_control
-from streamer.session.messages import Audio, Config, End, Finalize, Finalized, Update
+from streamer.session.messages import Audio, Config, End, Finalize, Finalized, Interrupt, Text, Update
 from streamer.session.packet_intake import PacketHearing, PacketIntake
 from streamer.session.playout import Playout
 from streamer.session.resume_point import ResumePoint, Resumption
@@ -68,6 +69,26 @@ class Lane:
         return self.intake.received if self.detector is None else min(self.intake.received, self.detector.received)
 
     @property
+    def processed(self) -> int:
+        """Wire samples of the chunks of the task that are done with."""
+        return self.intake.processed
+
+    @property
+    def hold_back_samples(self) -> int:
+        """Wire samples that resampling waits for."""
+        return self.intake.hold_back_samples
+
+    @property
+    def next_control(self) -> int:
+        """The number of the next `Finalize` or `Update`."""
+        return self.controls.received
+
+    @property
+    def is_early(self) -> bool:
+        """Audio is never too early."""
+        return False
+
+    @property
     def positions(self) -> tuple[int, int]:
         """The position of the next chunk of the task, and of the detector's; 0 without one."""
         return self.intake.start, self.detector.position if self.detector else 0
@@ -112,7 +133,15 @@ class Lane:
         self.controls.add(Control(message, position, self.received, self._horizon(message, now)))
         self._act_on_controls()
 
-    def next_step(self) -> TaskStep | None:
+    def take_text(self, message: Text, now: float) -> None:
+        """Refuse text."""
+        raise InvalidRequest(f"expected audio in a stream of task {self._config.task}, got text")
+
+    def interrupt(self, message: Interrupt) -> None:
+        """Refuse to be interrupted."""
+        raise InvalidRequest(f"expected no interrupt in a stream of task {self._config.task}, which does not speak")
+
+    def next_step(self, now: float) -> TaskStep | None:
         """Return the next step to run, None while one is out or audio is missing."""
         if self._step_is_out:
             return None

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamer.audio.encodings import COMPRESSED, SNC1, check_format
+from streamer.audio.encodings import COMPRESSED, SNC1, TEXT, check_format
 from streamer.audio.pcm import count_samples
 from streamer.errors import InvalidRequest, MessageTooLarge, TooFast
-from streamer.session.messages import Audio, CodecOptions, Config, End, Finalize, Limits, Update
+from streamer.session.messages import (
+    Audio,
+    CodecOptions,
+    Config,
+    End,
+    Finalize,
+    Limits,
+    SynthesisOptions,
+    Text,
+    Update,
+)
 from streamer.tasks.codec_options import check_codec
 from streamer.tasks.decoding import check_decoding
 from streamer.tasks.detection import check_vad
 from streamer.tasks.endpoint import check_endpointing
 from streamer.tasks.registry import KINDS
+from streamer.tasks.synthesis_options import check_synthesis
 
 MODES = ("live", "file")
 CODEC = "codec"
+SYNTHESIZE = "synthesize"
 MAX_ID_CHARS = 128
 # Controls that wait for the audio before them. Each may stand for a second of padding, so there must be an end to it.
 MAX_PENDING_CONTROLS = 64
+# Text of a live stream that was not spoken yet: more than an hour of it.
+MOST_WAITING_CHARS = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,7 @@ def check_config(config: Config) -> None:
     check_decoding(config.decoding)
     check_vad(config.vad)
     _check_task(config)
+    _check_speech(config)
     if config.resumable:
         check_resumable(config)
 
@@ -72,10 +87,25 @@ def _check_task(config: Config) -> None:
         raise InvalidRequest(f"expected no vad in a stream of task {CODEC}, got vad.events or vad.gate")
 
 
+def _check_speech(config: Config) -> None:
+    """Text is for voices alone, and so are their options; a voice hears nothing."""
+    if config.task != SYNTHESIZE:
+        if config.encoding == TEXT:
+            raise InvalidRequest(f"expected task {SYNTHESIZE} for encoding {TEXT}, got {config.task!r}")
+        if config.synthesis != SynthesisOptions():
+            raise InvalidRequest(f"expected no synthesis options for task {config.task}, got some")
+        return
+    if config.encoding != TEXT:
+        raise InvalidRequest(f"expected encoding {TEXT} for task {SYNTHESIZE}, got {config.encoding}")
+    check_synthesis(config.synthesis)
+    if config.vad.wanted:
+        raise InvalidRequest(f"expected no vad in a stream of task {SYNTHESIZE}, got vad.events or vad.gate")
+
+
 def check_resumable(config: Config) -> None:
     """Raise `InvalidRequest` for a stream that could not be taken up again after a lost connection."""
-    if config.task == CODEC:
-        raise InvalidRequest(f"expected a task of words for a stream that can be resumed, got {CODEC}")
+    if config.task in (CODEC, SYNTHESIZE):
+        raise InvalidRequest(f"expected a task of words for a stream that can be resumed, got {config.task}")
     check_snapshot(config)
     if config.vad.gate:
         raise InvalidRequest("expected no vad.gate in a stream that can be resumed, vad.events alone can be")
@@ -113,6 +143,13 @@ def check_bytes(audio: Audio, settings: SessionSettings) -> None:
         raise MessageTooLarge(f"audio frame of {len(audio.data)} bytes exceeds the limit of {limit} bytes")
 
 
+def check_text_size(text: Text, settings: SessionSettings) -> None:
+    """Raise `MessageTooLarge` for a text of too many bytes in UTF-8."""
+    size, limit = len(text.text.encode("utf-8", "surrogatepass")), settings.max_frame_bytes
+    if size > limit:
+        raise MessageTooLarge(f"text of {size} bytes exceeds the limit of {limit} bytes, send smaller parts")
+
+
 def check_pace(received: int, config: Config, elapsed_s: float, settings: SessionSettings) -> None:
     """Raise `TooFast` when live audio of `received` samples is too far ahead of `elapsed_s`, the age of the stream."""
     ahead_ms = 1000 * (received / config.sample_rate - elapsed_s)
@@ -123,6 +160,8 @@ def check_pace(received: int, config: Config, elapsed_s: float, settings: Sessio
 
 def check_task_control(message: Finalize | Update | End, task: str) -> None:
     """Raise `InvalidRequest` for a control that means nothing to `task`."""
+    if task == SYNTHESIZE and isinstance(message, Update):
+        raise InvalidRequest(f"expected no update in a stream of task {SYNTHESIZE}, which hears no pauses")
     if task == CODEC and not isinstance(message, End):
         name = type(message).__name__.lower()
         raise InvalidRequest(f"expected no {name} in a stream of task {CODEC}, which has no segments")

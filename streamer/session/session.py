@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from streamer.errors import InvalidRequest, StreamerError
 from streamer.session.answers import Answers
 from streamer.session.detector import SpeechDetector
 from streamer.session.hearing import longest_ms
 from streamer.session.lane import Lane
-from streamer.session.limits import SessionSettings, check_config, check_snapshot
+from streamer.session.limits import SYNTHESIZE, SessionSettings, check_config, check_snapshot
 from streamer.session.messages import (
     Audio,
     Cancel,
@@ -29,15 +29,19 @@ from streamer.session.messages import (
     End,
     Finalize,
     Flow,
+    Interrupt,
     KeepAlive,
     Ready,
     ServerMessage,
+    SynthesisOptions,
+    Text,
     Update,
 )
 from streamer.session.resume_point import ResumePoint, Resumption
 from streamer.session.resuming import Resuming
+from streamer.session.speech_lane import SpeechLane
 from streamer.session.timers import Timers
-from streamer.tasks.base import Task, TaskStep
+from streamer.tasks.base import SpeakingTask, Task, TaskStep
 from streamer.tasks.decoding import Decoding
 from streamer.tasks.detection import Vad
 from streamer.tasks.endpoint import Endpointing
@@ -71,7 +75,7 @@ class Session:
         self._error: StreamerError | None = None
         self._config: Config | None = None
         # From `open` until the session is closed.
-        self._lane: Lane | None = None
+        self._lane: Lane | SpeechLane | None = None
         self._model = ""
         self._answers = Answers()
         self._timers = Timers(settings)
@@ -128,9 +132,14 @@ class Session:
         detector = self._lane.detector if self._lane else None
         return detector is not None and detector.is_warming_up
 
-    def longest_ms(self, audio: Audio) -> float:
+    def longest_ms(self, message: Audio | Text) -> float:
         """How much audio a message may hold, before it is decoded. May be called from any thread."""
-        return 0.0 if self._config is None else longest_ms(audio, self._config, self._settings)
+        return 0.0 if self._config is None else longest_ms(message, self._config, self._settings)
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the next step waits for nothing but time: `next_step` is to be asked again now and then."""
+        return self._lane is not None and self._lane.is_early
 
     def receive(self, message: ClientMessage, now: float) -> None:
         """Take a message that arrived at `now`.
@@ -159,11 +168,15 @@ class Session:
         if self._state is not SessionState.OPENING or self._config is None:
             raise RuntimeError(f"a session is opened once, after its config, this one is {self._state.value}")
         self._model = model
-        self._lane = Lane(self._config, self._settings, task, detector, self._answers)
+        if self._config.task == SYNTHESIZE:
+            speaker = cast("SpeakingTask", task)
+            self._lane = SpeechLane(self._config, self._settings, speaker, self._answers)
+        else:
+            self._lane = Lane(self._config, self._settings, task, detector, self._answers)
         self._timers.open(now, resumption.age_s if resumption else 0.0)
         self._state = SessionState.OPEN
         if resumption is not None:
-            self._lane.go_on(resumption, now)
+            self._hearing().go_on(resumption, now)
         self._answers.put(self._ready())
 
     def next_step(self, now: float) -> TaskStep | None:
@@ -172,7 +185,7 @@ class Session:
         step = None
         with self._ending():
             if self._lane is not None:
-                step = self._lane.next_step()
+                step = self._lane.next_step(now)
         return step
 
     def next_detection(self) -> TaskStep | None:
@@ -194,7 +207,7 @@ class Session:
             return
         self._timers.note(now, is_activity=True)
         with self._ending():
-            self._opened().complete_detection(outputs)
+            self._hearing().complete_detection(outputs)
 
     def deadline(self) -> float:
         """When the step that is out, or next, should be complete: one hop after its last sample arrived.
@@ -266,7 +279,7 @@ class Session:
         """
         if self.closed:
             raise RuntimeError("a closed session has no snapshot")
-        lane, config = self._opened(), self._opened_config()
+        lane, config = self._hearing(), self._opened_config()
         check_snapshot(config)
         return {
             "version": SNAPSHOT_VERSION,
@@ -300,8 +313,8 @@ class Session:
         session._model = snapshot["model"]
         session._state = SessionState(snapshot["state"])
         session._answers.restore(snapshot["answers"])
-        session._lane = Lane(session._config, settings, task, detector, session._answers)
-        session._lane.restore(snapshot, session._timers.restore(snapshot["timers"], now))
+        lane = session._lane = Lane(session._config, settings, task, detector, session._answers)
+        lane.restore(snapshot, session._timers.restore(snapshot["timers"], now))
         return session
 
     def take_up(self, resumption: Resumption, now: float) -> bool:
@@ -310,7 +323,7 @@ class Session:
         Says `Ready`, for audio and controls after the snapshot, and what the client lacks; returns False, and says
         nothing, if that is not known any more.
         """
-        point, lane = resumption.point, self._opened()
+        point, lane = resumption.point, self._hearing()
         is_behind = any(here < there for here, there in zip(lane.positions, point.positions, strict=True))
         is_behind |= resumption.next_segment > self._answers.segments
         if is_behind or not self._answers.can_repeat(point.said):
@@ -332,10 +345,16 @@ class Session:
         if self._lane is not None and self._lane.is_over:
             self._finish(cancelled=False)
 
-    def _opened(self) -> Lane:
+    def _opened(self) -> Lane | SpeechLane:
         if self._lane is None:
             raise RuntimeError("the session is not open yet")
         return self._lane
+
+    def _hearing(self) -> Lane:
+        lane = self._opened()
+        if isinstance(lane, SpeechLane):
+            raise RuntimeError("a stream of text has no detector and is not written down")
+        return lane
 
     def _opened_config(self) -> Config:
         if self._config is None:
@@ -344,7 +363,7 @@ class Session:
 
     def _ready(self) -> Ready:
         lane = self._opened()
-        task, intake = lane.task, lane.intake
+        task = lane.task
         wire_rate = self._opened_config().sample_rate
         to_ms = 1000 / task.sample_rate
         playout = self._answers.playout
@@ -355,10 +374,10 @@ class Session:
             wire_rate=wire_rate,
             model_rate=task.sample_rate,
             chunk_ms=task.hop_samples * to_ms,
-            delay_ms=delay_samples * to_ms + 1000 * intake.hold_back_samples / wire_rate,
+            delay_ms=delay_samples * to_ms + 1000 * lane.hold_back_samples / wire_rate,
             limits=self._settings.limits(),
             next_sample=lane.received,
-            next_control=lane.controls.received,
+            next_control=lane.next_control,
             resume_token=lane.resuming.token if lane.resuming else None,
         )
 
@@ -385,6 +404,10 @@ class Session:
                 self._config = message
             case Audio():
                 self._opened().take_audio(message, self._timers.age_s(now), now)
+            case Text():
+                self._opened().take_text(message, now)
+            case Interrupt():
+                self._opened().interrupt(message)
             case Finalize() | Update() | End():
                 self._take_control(message, now)
             case Cancel():
@@ -414,18 +437,17 @@ class Session:
     def _flow(self, now: float) -> None:
         """Say where the server is, if that has changed and it was not said lately."""
         lane = self._lane
-        if lane is not None and self._timers.take_flow(now, (lane.received, lane.intake.processed)):
+        if lane is not None and self._timers.take_flow(now, (lane.received, lane.processed)):
             self._answers.put(self._flow_message(lane))
 
-    def _flow_message(self, lane: Lane) -> Flow:
+    def _flow_message(self, lane: Lane | SpeechLane) -> Flow:
         buffered_ms = 1000 * lane.buffered_samples / self._opened_config().sample_rate
-        return Flow(lane.received, lane.intake.processed, buffered_ms, 1000 * lane.lag_s)
+        return Flow(lane.received, lane.processed, buffered_ms, 1000 * lane.lag_s)
 
 
 def _restored_config(state: dict[str, Any]) -> Config:
     """Return the config that was written down; a stream that goes on is not resumed a second time."""
     rules, decoding, vad = Endpointing(**state["endpointing"]), Decoding.of(state["decoding"]), Vad(**state["vad"])
-    # A codec stream has no snapshot: there is nothing to go on with.
-    return Config(
-        **{**state, "endpointing": rules, "decoding": decoding, "vad": vad, "resume": None, "codec": CodecOptions()}
-    )
+    # Streams of packets and of text have no snapshot: there is nothing to go on with.
+    others = {"resume": None, "codec": CodecOptions(), "synthesis": SynthesisOptions()}
+    return Config(**{**state, "endpointing": rules, "decoding": decoding, "vad": vad, **others})

@@ -76,7 +76,25 @@ class Decoded:
     is_last: bool = False
 
 
-Finding = Transcript | Activity | Encoded | Decoded
+@dataclass(frozen=True, slots=True)
+class SpokenSpan:
+    """A word as it was written, between two characters of the stream's text and two model-rate samples of its audio."""
+
+    word: str
+    start_char: int
+    end_char: int
+    start_sample: int
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Uttered:
+    """The words that begin in the audio which follows."""
+
+    words: tuple[SpokenSpan, ...]
+
+
+Finding = Transcript | Activity | Encoded | Decoded | Uttered
 """What a task has to say."""
 
 
@@ -96,7 +114,8 @@ class Task(Protocol):
     def step(self, chunk: Any) -> TaskStep:
         """Turn the next chunk into a step; asked again, it says the same.
 
-        A chunk is float32 `[chunk_samples]`, or what a stream of packets brings (`codec_work.Arrival`).
+        A chunk is float32 `[chunk_samples]`, or what a stream of packets brings (`codec_work.Arrival`), or of a stream
+        of text how many frames are wanted.
         """
 
     def complete(self, outputs: Tensors, is_padded: bool = False, interims: bool = True) -> Sequence[Finding]:
@@ -126,3 +145,36 @@ class Task(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
+
+
+class SpeakingTask(Task, Protocol):
+    """The host loop of a stream of text. It is told of text as it comes, and asked for a step whenever it `has_work`.
+
+    Samples count from the last `interrupt`.
+    """
+
+    frame_samples: int
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is audio to be made now. Not to be asked while a step is out."""
+
+    @property
+    def waiting_chars(self) -> int:
+        """Characters that came and are not cut into pieces yet."""
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether all audio has been returned that `flush` asked for."""
+
+    def take_text(self, text: str) -> None:
+        """Take more text; raises `InvalidRequest` for characters that no text holds."""
+
+    def flush(self, is_end: bool) -> None:
+        """Speak all text, and return its audio to the last sample; no text follows if it `is_end`.
+
+        No text may be taken until it `is_flushed`.
+        """
+
+    def interrupt(self) -> None:
+        """Drop all text and audio, also that of the step that is out; what comes next is spoken as in a new stream."""

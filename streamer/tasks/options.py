@@ -8,6 +8,7 @@ from streamer.tasks.codec_options import CodecOptions
 from streamer.tasks.decoding import Decoding
 from streamer.tasks.detection import Vad
 from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.synthesis_options import SynthesisOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +24,6 @@ class TaskOptions:
     vad: Vad = field(default_factory=Vad)
     language: str = ""
     codec: CodecOptions = field(default_factory=CodecOptions)
+    synthesis: SynthesisOptions = field(default_factory=SynthesisOptions)
     encoding: str = "pcm_s16le"
     is_live: bool = True

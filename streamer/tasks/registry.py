@@ -24,15 +24,19 @@ from streamer.tasks.joint import Joint, read_language_model
 from streamer.tasks.options import TaskOptions
 from streamer.tasks.recogniser import Recogniser
 from streamer.tasks.search import BeamOptions, BeamSearch, GreedySearch
+from streamer.tasks.synthesize import Synthesize
 from streamer.tasks.tokens import Vocabulary
 from streamer.tasks.transcribe import Transcribe
 from streamer.tasks.vad import Detection, DetectSpeech
+from streamer.tasks.voice_model import VoiceModel
+from streamer.tasks.voice_program import VoiceProgram
+from streamer.tasks.voice_reading import VoiceText
 from streamer.tasks.whisper import WhisperModel
 from streamer.tasks.whisper_program import WhisperProgram
 from streamer.tasks.whisper_search import WhisperSearch
 from streamer.work import Program
 
-KINDS = ("transcribe", "vad", "codec")
+KINDS = ("transcribe", "vad", "codec", "synthesize")
 
 
 class TaskMaker(Protocol):
@@ -56,6 +60,9 @@ def task_maker(manifest: Manifest, folder: Path, runtime: Runtime = REPEATABLE) 
     codec = CodecModel.of(manifest, folder, runtime)
     if codec is not None:
         return partial(_code, codec)
+    voice = VoiceModel.of(manifest, folder)
+    if voice is not None:
+        return partial(_speak, voice, VoiceText.of(voice, manifest, folder))
     whisper = WhisperModel.of(manifest, folder)
     if whisper is not None:
         return partial(_transcribe_windows, manifest.name, whisper)
@@ -67,6 +74,9 @@ def program_of(manifest: Manifest, folder: Path) -> Program | None:
     codec = CodecModel.of(manifest, folder)
     if codec is not None:
         return CodecProgram(codec)
+    voice = VoiceModel.of(manifest, folder)
+    if voice is not None:
+        return VoiceProgram(voice)
     whisper = WhisperModel.of(manifest, folder)
     if whisper is not None:
         return WhisperProgram(whisper)
@@ -99,6 +109,12 @@ def _code(model: CodecModel, options: TaskOptions) -> Task:
     if output_of(options.codec, options.encoding) == SNC1:
         return Transcode(model, options.codec)
     return Decode(model, options.codec)
+
+
+def _speak(model: VoiceModel, text: VoiceText, options: TaskOptions) -> Task:
+    if options.decoding != Decoding():
+        raise InvalidRequest(f"model {model.name} speaks and has no search, got options of decoding")
+    return Synthesize(model, text, options.synthesis)
 
 
 def _transcribe(model: str, recogniser: Recogniser, joint: Joint | None, options: TaskOptions) -> Task:
