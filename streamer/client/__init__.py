@@ -1,7 +1,7 @@
-"""Python client: files, microphones and streams to text, or to packets of a codec, over gRPC or WebSocket.
+"""Python client: files, microphones and streams to text, or to packets of a codec, and text to speech.
 
-`Client` is for programs without an event loop; `connect`, `transcribe`, `encode`, `decode` and `transcode` are for
-those with one.
+All of it over gRPC or WebSocket. `Client` is for programs without an event loop; `connect`, `transcribe`, `synthesize`,
+`speak`, `encode`, `decode` and `transcode` are for those with one.
 """
 
 from streamer.client.access import Tls
@@ -12,7 +12,18 @@ from streamer.client.pace import Arrival, Recording, stream_file
 from streamer.client.reconnect import BufferFull, CannotResume, Reconnect
 from streamer.client.stream import ClientStream, connect
 from streamer.client.sync import Client
-from streamer.session.messages import AudioOut, CodecOptions, Config, Endpointing, Packets, Result
+from streamer.client.synthesis import speak, synthesize
+from streamer.session.messages import (
+    AudioOut,
+    CodecOptions,
+    Config,
+    Endpointing,
+    Packets,
+    Result,
+    Spoken,
+    SpokenWord,
+    SynthesisOptions,
+)
 from streamer.session.messages import ModelInfo as Model
 from streamer.transcripts.transcript import Segment, Transcript, Word
 
@@ -34,13 +45,18 @@ __all__ = [
     "Result",
     "Segment",
     "Sound",
+    "Spoken",
+    "SpokenWord",
+    "SynthesisOptions",
     "Tls",
     "Transcript",
     "Word",
     "connect",
     "decode",
     "encode",
+    "speak",
     "stream_file",
+    "synthesize",
     "transcode",
     "transcribe",
 ]

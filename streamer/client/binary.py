@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamer.audio.snc1_reader import PacketReader
-from streamer.client.formats import BYTES_PER_SAMPLE, SNC1
+from streamer.client.formats import BYTES_PER_SAMPLE, SNC1, TEXT
 from streamer.session.messages import AudioOut, Config, Packets
 
 
@@ -12,7 +12,10 @@ class BinaryFrames:
 
     def __init__(self, config: Config) -> None:
         self._rate = config.sample_rate
-        output = config.codec.output or ("pcm_s16le" if config.encoding == SNC1 else SNC1)
+        if config.encoding == TEXT:
+            output = config.synthesis.output_encoding or "pcm_s16le"
+        else:
+            output = config.codec.output or ("pcm_s16le" if config.encoding == SNC1 else SNC1)
         # None: packets.
         self._sample_bytes = BYTES_PER_SAMPLE.get(output)
         self._packets = PacketReader()

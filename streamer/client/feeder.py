@@ -1,4 +1,4 @@
-"""Sends the chunks of an iterable that may block, such as a microphone's, from a thread of its own."""
+"""Sends the chunks of an iterable that may block, such as a microphone's or a writer's, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from streamer.session.messages import Config, ServerMessage
 
 # Well within what a server takes in one message, and short enough for text to follow closely.
 _FRAME_S = 0.1
+_TEXT_PART = 4000
 
 
 class Feeder:
-    """Feeds one stream. The thread is a daemon: nothing can wake it while the iterable keeps it waiting."""
+    """Feeds one stream, of audio, packets or text.
 
-    def __init__(self, chunks: Iterable[bytes], config: Config, stream: ClientStream, background: Background) -> None:
+    The thread is a daemon: nothing can wake it while the iterable keeps it waiting.
+    """
+
+    def __init__(
+        self, chunks: Iterable[bytes | str], config: Config, stream: ClientStream, background: Background
+    ) -> None:
         self._chunks = chunks
         self._frames = _Frames(config)
         self._stream = stream
@@ -66,15 +72,16 @@ class Feeder:
             if not self._stopped.is_set():
                 self._failed.set_exception(error)
 
-    def _send(self, frame: bytes) -> None:
-        self._sending = self._background.submit(self._stream.send(frame))
+    def _send(self, frame: bytes | str) -> None:
+        sending = self._stream.say(frame) if isinstance(frame, str) else self._stream.send(frame)
+        self._sending = self._background.submit(sending)
         if self._stopped.is_set():
             self._sending.cancel()
         self._sending.result()
 
 
 class _Frames:
-    """Cuts chunks of any size into messages of whole samples."""
+    """Cuts chunks of any size into messages of whole samples, or of some text."""
 
     def __init__(self, config: Config) -> None:
         size = BYTES_PER_SAMPLE.get(config.encoding)
@@ -83,7 +90,11 @@ class _Frames:
         self._most = block_bytes(config.encoding) if size is None else samples * self._sample_bytes
         self._left = b""
 
-    def cut(self, chunk: bytes) -> Iterator[bytes]:
+    def cut(self, chunk: bytes | str) -> Iterator[bytes | str]:
+        if isinstance(chunk, str):
+            for start in range(0, len(chunk), _TEXT_PART):
+                yield chunk[start : start + _TEXT_PART]
+            return
         data = self._left + bytes(chunk)
         whole = len(data) - len(data) % self._sample_bytes
         self._left = data[whole:]

@@ -7,6 +7,7 @@ from streamer.session.messages import Config
 
 BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4, "pcm_mulaw": 1, "pcm_alaw": 1}
 SNC1 = "snc1"
+TEXT = "text"
 # Of compressed streams: seconds of speech at any bit rate, for a message may decode to ten seconds at most.
 _BLOCK_BYTES = 1 << 12
 # Of packets, some seconds too.

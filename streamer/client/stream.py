@@ -19,9 +19,11 @@ from streamer.session.messages import (
     End,
     Endpointing,
     Finalize,
+    Interrupt,
     KeepAlive,
     Ready,
     ServerMessage,
+    Text,
     Update,
 )
 
@@ -109,8 +111,19 @@ class ClientStream:
         """Send audio; waits while the server has no room."""
         await self._transport.write(Audio(data, first_sample))
 
+    async def say(self, text: str) -> None:
+        """Send text to be spoken, cut anywhere; waits while the server has no room."""
+        await self._transport.write(Text(text))
+
+    async def interrupt(self, id: str = "") -> None:
+        """Drop the text that is not spoken yet, and its audio; answered by `Interrupted(id)`. The stream stays open."""
+        await self._transport.write(Interrupt(id))
+
     async def finalize(self, id: str = "") -> None:
-        """Ask for the final words of all audio sent so far, answered by `Finalized(id)`."""
+        """Ask for the final words of all audio sent so far, answered by `Finalized(id)`.
+
+        Of text: speak all of it that was sent so far, answered once its audio is out.
+        """
         await self._transport.write(Finalize(id))
 
     async def keep_alive(self) -> None:
@@ -126,7 +139,7 @@ class ClientStream:
         await self._transport.write(Cancel())
 
     async def end(self) -> None:
-        """No more audio: the last finals and `Done` follow."""
+        """No more audio, or text: what is left of the answer and `Done` follow."""
         await self._transport.write(End())
 
     async def close(self) -> None:

@@ -18,7 +18,17 @@ from streamer.client.microphone import Microphone
 from streamer.client.models import list_models
 from streamer.client.reconnect import Reconnect
 from streamer.client.stream import check_url, connect
-from streamer.session.messages import AudioOut, CodecOptions, Config, Packets, Result, ServerMessage
+from streamer.client.synthesis import DEFAULT_RATE, speech_config
+from streamer.session.messages import (
+    AudioOut,
+    CodecOptions,
+    Config,
+    Packets,
+    Result,
+    ServerMessage,
+    Spoken,
+    SynthesisOptions,
+)
 from streamer.session.messages import ModelInfo as Model
 from streamer.transcripts.transcript import Transcript
 
@@ -137,7 +147,41 @@ class Client:
                 if isinstance(message, Result):
                     yield message
 
-    def _exchange(self, chunks: Iterable[bytes], config: Config) -> Generator[ServerMessage, None, None]:
+    def synthesize(
+        self,
+        text: str | Iterable[str],
+        options: SynthesisOptions = SynthesisOptions(),  # noqa: B008 - frozen
+        *,
+        sample_rate: int = DEFAULT_RATE,
+        model: str = "",
+        mode: str = "file",
+    ) -> Generator[AudioOut | Spoken, None, None]:
+        """Yield the audio of `text` while it is made, and where its words are if `options.word_times` asks for it.
+
+        See the function `synthesize`. An iterable is taken on a thread of its own; errors are raised as `stream` does.
+        """
+        config = speech_config(options, sample_rate, model=model, mode=mode)
+        with closing(self._exchange([text] if isinstance(text, str) else text, config)) as messages:
+            for message in messages:
+                if isinstance(message, AudioOut | Spoken):
+                    yield message
+
+    def speak(
+        self,
+        text: str | Iterable[str],
+        options: SynthesisOptions = SynthesisOptions(),  # noqa: B008 - frozen
+        *,
+        sample_rate: int = DEFAULT_RATE,
+        model: str = "",
+    ) -> Sound:
+        """Return all audio of `text`."""
+        spoken = self.synthesize(text, options, sample_rate=sample_rate, model=model)
+        data = b"".join(message.data for message in spoken if isinstance(message, AudioOut))
+        return Sound(data, options.output_encoding or "pcm_s16le", sample_rate)
+
+    def _exchange(
+        self, chunks: Iterable[bytes] | Iterable[str], config: Config
+    ) -> Generator[ServerMessage, None, None]:
         run = self._background.run
         connection = AsyncExitStack()
         feeder: Feeder | None = None

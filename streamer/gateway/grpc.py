@@ -1,4 +1,4 @@
-"""The gRPC server: `Speech`, `Codec` and `Models` of `streamer.v1`, Riva's recognition, health and reflection."""
+"""The gRPC server: the services of `streamer.v1`, Riva's recognition, health and reflection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from streamer.gateway import codec
+from streamer.gateway import codec, synthesis
 from streamer.gateway.calls import EOF, Context, connect_streaming, statuses
 from streamer.gateway.readiness import Readiness
 from streamer.gateway.relay import relay
@@ -50,10 +50,16 @@ class GrpcServer:
         self._health = _Health(services.readiness)
         self._follower: asyncio.Task[None] | None = None
         self._server.add_generic_rpc_handlers(
-            (_speech_handlers(services), _codec_handlers(services), _model_handlers(services), riva.handlers(services))
+            (
+                _speech_handlers(services),
+                _codec_handlers(services),
+                _synthesis_handlers(services),
+                _model_handlers(services),
+                riva.handlers(services),
+            )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (_SPEECH, codec.SERVICE, _MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (_SPEECH, codec.SERVICE, synthesis.SERVICE, _MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self, address: str, port: int) -> int:
@@ -98,6 +104,13 @@ def _codec_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
 
     methods = {method.name: handler(method) for method in codec.METHODS}
     return grpc.method_handlers_generic_handler(codec.SERVICE, methods)
+
+
+def _synthesis_handlers(services: Services) -> grpc.GenericRpcHandler[Any, Any]:
+    async def synthesize(_: Any, context: Context) -> None:
+        await _stream(services, context, synthesis.only(_incoming(context, synthesis.TASK)))
+
+    return grpc.method_handlers_generic_handler(synthesis.SERVICE, {synthesis.METHOD: _stream_handler(synthesize)})
 
 
 def _stream_handler(serve: Callable[[Any, Context], Awaitable[None]]) -> grpc.RpcMethodHandler[Any, Any]:
@@ -149,7 +162,7 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]  #
     async def refresh(self) -> None:
         status = health_pb2.HealthCheckResponse
         now = status.SERVING if self._readiness.ready else status.NOT_SERVING
-        for service in ("", _SPEECH, codec.SERVICE):
+        for service in ("", _SPEECH, codec.SERVICE, synthesis.SERVICE):
             await self.set(service, now)
 
     async def follow(self) -> None:
