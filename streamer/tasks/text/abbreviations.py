@@ -35,7 +35,7 @@ _INNER = {
 _WITHOUT_POINT = {
     "mr": "mister", "mrs": "missus", "dr": "doctor", "vs": "versus", "w/": "with", "w/o": "without", "b/c": "because",
     "and/or": "and or", "n/a": "not applicable", "c/o": "care of", "etc": "et cetera", "jr": "junior",
-    "sr": "senior", "ph.d": "PHD", "prof": "professor", "&c": "et cetera",
+    "sr": "senior", "ph.d": "PHD", "prof": "professor", "&c": "et cetera", "'n": "and",
 }  # fmt: skip
 _BEFORE_NUMBERS = {
     "no": "number", "nos": "numbers", "p": "page", "pp": "pages", "fig": "figure", "figs": "figures", "vol": "volume",
@@ -46,7 +46,7 @@ _DAYS = {"mon": "monday", "sat": "saturday", "sun": "sunday"}
 _SHORT_MONTHS = {name[:3]: name for name in MONTHS if len(name) > 3}
 # Shortened months and days that are words too: only if a number, a month or a comma follows.
 _AMBIGUOUS = word_set("mar jan jun jul dec oct nov feb apr aug mon sat sun")
-_INITIALISM = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z](?:'?s)?")
+_INITIALISM = re.compile(r"(?:[A-Za-z]\.){1,9}(?:[A-Za-z](?:'?s)?|'s)")
 _PH_D = re.compile(r"Ph\.?D", re.IGNORECASE)
 _PERSONS = word_set("he she it they we i you the this that these there but and in on at so then what when my his her")
 
@@ -106,7 +106,7 @@ def _initial(cursor: Cursor) -> Reading | None:
     token, previous = cursor.first, cursor.previous
     following = cursor.peek()
     is_name = following is not None and following.is_capitalised and (previous is None or previous.is_capitalised)
-    if not is_name or token.core == "I" or _rest(token) != "_":
+    if not is_name or _rest(token) != "_":
         return None
     return Reading(said([token.core], token, spelled=True), pause="_", is_open=True)
 

@@ -10,6 +10,7 @@ from streamer.tasks.text.tokens import Token
 
 _TIME = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?:([ap])\.?m)?", re.IGNORECASE)
 _HOUR = re.compile(r"(\d{1,2})(?:([ap])\.?m)?", re.IGNORECASE)
+_RANGE = re.compile(r"(\d{1,2})(?::(\d\d))?(?:([ap])m)?[-\u2013](\d{1,2})(?::(\d\d))?(?:([ap])m)?", re.IGNORECASE)
 _HALF_OF_DAY = re.compile(r"([ap])\.?m", re.IGNORECASE)
 _HOURS, _HALF, _MINUTES = 24, 12, 60
 
@@ -19,7 +20,7 @@ def read_time(cursor: Cursor) -> Reading | None:
     token = cursor.first
     found = _TIME.fullmatch(token.core)
     if found is None:
-        return _hour(cursor)
+        return _range(cursor) or _hour(cursor)
     hour, minute, second, half = int(found[1]), int(found[2]), found[3], found[4]
     if hour > _HOURS or minute >= _MINUTES:
         return None
@@ -29,6 +30,21 @@ def read_time(cursor: Cursor) -> Reading | None:
     if second is not None:
         words = (*words, *said(_two_digits(int(second)), token))
     return _with_half(cursor, words, half, following)
+
+
+def _range(cursor: Cursor) -> Reading | None:
+    """Two times in one token: `9am-5pm`, `3:00-4:00`."""
+    token = cursor.first
+    found = _RANGE.fullmatch(token.core)
+    if found is None or not (":" in token.core or found[3] or found[6]):
+        return None
+    words: list[Said] = []
+    for hour, minute, half in (found.groups()[:3], found.groups()[3:]):
+        if int(hour) > _HOURS or int(minute or 0) >= _MINUTES:
+            return None
+        words += said([*(["to"] if words else []), *clock_words(int(hour), int(minute or 0), is_alone=False)], token)
+        words += said([half + "m"] if half else [], token, spelled=True)
+    return Reading(tuple(words))
 
 
 def clock_words(hour: int, minute: int, is_alone: bool = True) -> list[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 
 from streamer.tasks.text.folding import greek_name, is_greek, vulgar_fraction
-from streamer.tasks.text.numbers import cardinal, decimal, digits, fraction, ordinal
+from streamer.tasks.text.numbers import cardinal, decade, decimal, digits, fraction, ordinal, year
 from streamer.tasks.text.reading import Cursor, Reading, Said
 from streamer.tasks.text.tokens import Token
 
 # The most letters of one word: longer runs are cut.
 LONGEST_WORD = 30
 _PIECE = re.compile(
-    r"\d+(?:st|nd|rd|th)(?![A-Za-z])|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)*|[A-Za-z]+(?:'[A-Za-z]+)*|'[a-z]+|."
+    r"\d+(?:st|nd|rd|th)(?![A-Za-z])|\d+0s(?![A-Za-z])|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)*|[A-Za-z]+(?:'[A-Za-z]+)*|'[a-z]+|."
 )
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
+_YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
 _BY = re.compile(r"(\d+)[x\u00d7](\d+)")
 _LONGEST_NUMBER = 2
 _SIGNS = {
@@ -59,11 +60,10 @@ def _piece(token: Token, found: re.Match[str]) -> list[Said]:
 
 
 def _word(token: Token, text: str, start: int) -> list[Said]:
-    """A word; one letter beside figures or other letters' signs is named."""
+    """A word, in parts if it is long; letters that are no word are named."""
     parts = [(at, min(at + LONGEST_WORD, len(text))) for at in range(0, len(text), LONGEST_WORD)]
-    beside = token.core[start - 1 : start] + token.core[start + len(text) : start + len(text) + 1]
-    is_letter = len(text) == 1 and (beside not in ("", "-") or text.lower() not in "aio")
-    is_letter = is_letter or ("&" in beside and text.isupper())
+    beside = token.core[:start][-1:] + token.core[start + len(text) : start + len(text) + 1]
+    is_letter = _is_letter(text, beside) or ("&" in beside and text.isupper())
     return [
         Said(text[at:to], *token.span(start + at, start + to), is_spelled=is_letter)
         for at, to in parts
@@ -71,12 +71,26 @@ def _word(token: Token, text: str, start: int) -> list[Said]:
     ]
 
 
+def _is_letter(text: str, beside: str) -> bool:
+    """Tell whether one letter is its name: all but the words `a`, `I` and `O`, and those beside signs and figures."""
+    if len(text) > 1:
+        return False
+    return text.lower() not in "aio" or beside not in ("", "-") or (text == "A" and beside == "-")
+
+
 def _figures(token: Token, found: re.Match[str]) -> list[str]:
     """Figures within a word: short ones are numbers, long ones single digits, as in `A380`."""
     text = found[0]
     if place := _ORDINAL.fullmatch(text):
         return ordinal(place[1])
-    beside = token.core[found.start() - 1 : found.start()] + token.core[found.end() : found.end() + 1]
+    before, after = token.core[: found.start()][-1:], token.core[found.end() : found.end() + 1]
+    if text.endswith("s"):
+        return decade(text[:-1])
+    if before == "-" and _YEAR.fullmatch(text):
+        return year(text)
+    if after == "p" and len(text) in (3, 4):
+        return [*cardinal(text[:-2]), *cardinal(text[-2:])]
+    beside = before + after
     is_plain = text.isdecimal() and any(letter.isalpha() for letter in beside)
     if (is_plain and len(text) > _LONGEST_NUMBER) or (text[0] == "0" and text.isdecimal()):
         return digits(text)
@@ -88,13 +102,13 @@ def _figures(token: Token, found: re.Match[str]) -> list[str]:
 def _sign(core: str, text: str, start: int) -> list[str]:
     following = core[start + 1 : start + 2]
     if text == "#":
-        return (
-            ["number"] if following.isdecimal() else ["hashtag"] if following.isalpha() and start == 0 else _sharp(core)
-        )
+        return _hash(core, start, following)
     if is_greek(text):
         return [greek_name(text)]
     if parts := vulgar_fraction(text):
         return fraction(*parts)
+    if text == "," and following.isdecimal():
+        return ["comma"]
     if text == "-" and start == 0 and following.isdecimal():
         return ["minus"]
     if text in "<>*^":
@@ -103,5 +117,10 @@ def _sign(core: str, text: str, start: int) -> list[str]:
     return _SIGNS.get(text, "").split()
 
 
-def _sharp(core: str) -> list[str]:
+def _hash(core: str, start: int, following: str) -> list[str]:
+    """`#5`, `#topic` and `C#`; any other is silent."""
+    if following.isdecimal():
+        return ["number"]
+    if following.isalpha() and start == 0:
+        return ["hashtag"]
     return ["sharp"] if len(core) == 2 and core[0].isupper() else []

@@ -14,6 +14,7 @@ MONTHS = {name.lower(): name for name in _NAMES}
 _SHORT = {name[:3].lower(): name for name in _NAMES} | {"sept": "September"}
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?")
 _SLASHES = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)")
+_WITHOUT_YEAR = re.compile(r"(1[0-2]|[1-9])/(2[1-9]|3[01])")
 _POINTS = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")
 _DAY = re.compile(r"(\d{1,2})(st|nd|rd|th)?")
 _DAYS = re.compile(r"(\d{1,2})[-\u2013](\d{1,2})")
@@ -24,7 +25,10 @@ _TURN = 70
 
 
 def read_date(cursor: Cursor) -> Reading | None:
-    """Read a date in figures: `2024-03-03`, `3/4/2024` (March fourth), `25/12/2024`, `3.4.2024` (April third)."""
+    """Read a date in figures: `2024-03-03`, `3/4/2024` (March fourth), `25/12/2024`, `3.4.2024` (April third).
+
+    Without a year, `12/31` is a date if it can be no fraction that is said.
+    """
     core = cursor.first.core
     if found := _ISO.fullmatch(core):
         number, month, day = (int(part) for part in found.groups()[:3])
@@ -34,6 +38,8 @@ def read_date(cursor: Cursor) -> Reading | None:
         month, day, number = int(found[1]), int(found[2]), int(found[3])
         month, day = (day, month) if month > len(_NAMES) else (month, day)
         return _in_figures(cursor.first, number if len(found[3]) > 2 else _full_year(number), month, day)
+    if found := _WITHOUT_YEAR.fullmatch(core):
+        return Reading(said([_NAMES[int(found[1]) - 1], *ordinal(found[2])], cursor.first))
     if found := _POINTS.fullmatch(core):
         return _in_figures(cursor.first, int(found[3]), int(found[2]), int(found[1]))
     return None
@@ -63,7 +69,7 @@ def read_day_first(cursor: Cursor) -> Reading | None:
         return None
     following = cursor.follow()
     month = _month(following) if following is not None else None
-    if following is None or month is None or following.lower == "mar" or not following.is_capitalised:
+    if following is None or month is None:
         return None
     first = said(["the", *ordinal(day[1]), "of"], cursor.first)
     return _with_year(cursor, (*first, *said([month], following)), following, 2)

@@ -19,7 +19,9 @@ _RANGE = re.compile(rf"([~]?)({NUMBER})[-{EN_DASH}]({NUMBER})")
 _NUMBER = re.compile(rf"([-+~<>]?)({NUMBER})")
 _YEAR = re.compile(r"[1-9]\d{3}")
 # Telephone numbers: of seven digits, or three groups and more, or with a plus before them.
-_PHONE = re.compile(r"\+?\d{1,4}(?:[-.]\d{2,4}){2,}|\d{3}-\d{4}|\+\d{6,}|\(\d{3}\)-?\d{3}-\d{4}")
+_PHONE = re.compile(
+    r"\+?\d{1,4}(?:[-.]\d{2,4}){2,}|\d{3}-\d{4}|\+\d{1,3}(?:[-.]\d{2,8})+|\+\d{6,}|\(\d{3}\)-?\d{3}-\d{4}"
+)
 _AREA, _LOCAL, _GROUP = re.compile(r"\d{3}"), re.compile(r"\d{3}[-.]\d{4}"), re.compile(r"\d[\d-]*")
 _COUNTRY = re.compile(r"\+\d{1,3}")
 _MOST_GROUPS = 6

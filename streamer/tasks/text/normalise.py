@@ -27,6 +27,7 @@ _READERS: tuple[Reader, ...] = (
     read_date, read_month_first, read_day_first, read_time, read_phone, read_money, read_fraction, read_ordinal,
     read_measure, read_range, read_number, read_roman, read_abbreviation, read_address, read_compound,
 )  # fmt: skip
+_OF_PLAIN_WORDS: tuple[Reader, ...] = (read_abbreviation, read_compound)
 # Words for one token that no piece ends within. Longer ones, as of addresses, may be cut anywhere.
 _MOST_GLUED = 12
 
@@ -77,7 +78,7 @@ class Normaliser:
         while self._waiting:
             cursor = Cursor(self._waiting, self._before, is_end)
             try:
-                reading = next(found for reader in _READERS if (found := reader(cursor)) is not None)
+                reading = _read_first(cursor)
             except More:
                 return
             last = self._waiting[reading.tokens - 1]
@@ -104,6 +105,14 @@ def add_event(words: list[SpokenWord], event: Event) -> None:
         words.append(event)
     elif words and words[-1].pause == GAP:
         words[-1] = words[-1].paused("." if isinstance(event, LineBreak) else event.pause)
+
+
+def _read_first(cursor: Cursor) -> Reading:
+    """What the first reader makes of the token that knows it; raises `More`."""
+    token = cursor.first
+    # Most of a text: words that nothing but themselves can be meant by.
+    readers = _OF_PLAIN_WORDS if token.core.isalpha() and token.core.islower() else _READERS
+    return next(found for reader in readers if (found := reader(cursor)) is not None)
 
 
 def _events(reading: Reading, last: Token, pause: str) -> Iterator[Event]:

@@ -28,7 +28,7 @@ def cardinal(number: str | int) -> list[str]:
     if text.startswith("-"):
         return ["minus", *cardinal(text[1:])]
     text = text.lstrip("0") or "0"
-    return digits(text) if len(text) > _MOST_DIGITS else _plain(_engine().number_to_words(text, andword="", comma=""))
+    return digits(text) if len(text) > _MOST_DIGITS else list(_in_words(text))
 
 
 def ordinal(number: str | int) -> list[str]:
@@ -36,8 +36,8 @@ def ordinal(number: str | int) -> list[str]:
     text = str(number).lstrip("0") or "0"
     if len(text) > _MOST_DIGITS:
         return digits(text)
-    engine = _engine()
-    return _plain(engine.ordinal(engine.number_to_words(text, andword="", comma="")))
+    *words, last = _in_words(text)
+    return [*words, *_plain(_engine().ordinal(last))]
 
 
 def digits(text: str) -> list[str]:
@@ -82,6 +82,11 @@ def fraction(above: int, below: int) -> list[str]:
 
 def _plural(word: str) -> str:
     return word[:-1] + "ies" if word.endswith("y") else word + ("es" if word.endswith("x") else "s")
+
+
+@lru_cache(4096)
+def _in_words(text: str) -> tuple[str, ...]:
+    return tuple(_plain(_engine().number_to_words(text, andword="", comma="")))
 
 
 def _plain(words: Any) -> list[str]:

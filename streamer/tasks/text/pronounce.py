@@ -18,6 +18,7 @@ Lookup = Callable[[str], Sounds | None]
 Spelled = Mapping[str, Sounds]
 _NOTHING: Spelled = MappingProxyType({})
 _CAPITALS = re.compile(r"([A-Z]{2,})('?s)?")
+_VOWELS = frozenset("aeiouy")
 _HUMP = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z']+|[A-Z]")
 
 
@@ -109,7 +110,9 @@ class Pronouncer:
             return _Part(word, found)
         stem, finish = split_clitic(word) or (word, lambda sounds: sounds)
         known = self._lookup(stem) or derive(stem, self._lookup)
-        if known is not None:
+        if known is None and not _VOWELS & set(stem):
+            known = letter_sounds(stem)
+        if known:
             return _Part(word, finish(known))
         # Apostrophes are left to words like o'clock, and to those that nobody knows.
         return _Part(word, None, stem, finish)

@@ -13,8 +13,8 @@ from streamer.tasks.text.spoken import GAP, SENTENCE_ENDS, Piece, SpokenWord
 from streamer.tasks.text.word_sets import word_set
 
 Mode = Literal["clauses", "words"]
-LONGEST_PIECE = 30
-"""Words after which a piece is cut where nothing in the text cuts it."""
+LONGEST_PIECE, MOST_LETTERS = 30, 320
+"""Words, and letters with a gap each, after which a piece is cut where nothing in the text cuts it."""
 # A clause of fewer words that ends in no more than a comma is spoken with the next one.
 _SHORTEST_CLAUSE = 3
 # Where `words` cuts, with one word of look-ahead: the first piece after silence is short, to be heard soon.
@@ -31,10 +31,10 @@ class Reader:
     """Reads text and gives it out in pieces, which depend on the text alone and not on how it was portioned.
 
     A piece ends at `. ? !`, at `, ; :` or a dash if it has three words or more (shorter clauses go with the next
-    one), and at line breaks (`Scanner`). Longer ones than `LONGEST_PIECE` are cut at the last pause, else before the
-    last conjunction, else before a preposition, else at that length. In the mode `words` a piece also ends after three
-    words, later six, as soon as one more word is known. A word is known when the blank after it has come, and what it
-    may be the beginning of is excluded: `$3` waits for the next word, which may be "million".
+    one), and at line breaks (`Scanner`). Ones that are too long (`LONGEST_PIECE`, `MOST_LETTERS`) are cut at the last
+    pause, else before the last conjunction, else before a preposition, else anywhere. In the mode `words` a piece also
+    ends after three words, later six, as soon as one more word is known. A word is known when the blank after it has
+    come, and what it may be the beginning of is excluded: `$3` waits for the next word, which may be "million".
 
     Pieces within a sentence carry up to ten words before them as context, and the next word if no pause ends them.
     At most some tens of words and one token of 256 characters are held.
@@ -93,8 +93,8 @@ class Reader:
     def _count(self, is_line_end: bool) -> int:
         """How many words the next piece has, 0 if that is not known yet."""
         words = self._words
-        if len(words) > LONGEST_PIECE:
-            return _best_cut(words)
+        if (fitting := _fitting(words)) < len(words):
+            return _best_cut(words, fitting)
         if self._by_words and (count := self._early(len(words))):
             return count
         if not words or (words[-1].glued and not is_line_end):
@@ -119,10 +119,20 @@ class Reader:
         return piece
 
 
-def _best_cut(words: list[SpokenWord]) -> int:
-    """Where to cut more words than a piece may have; in the second half of what it may have, if possible."""
-    places = [place for place in range(1, LONGEST_PIECE + 1) if not words[place - 1].glued]
-    late = [place for place in places if place > LONGEST_PIECE // 2]
+def _fitting(words: list[SpokenWord]) -> int:
+    """How many of the words one piece may have, at least one."""
+    letters = 0
+    for count, word in enumerate(words[:LONGEST_PIECE]):
+        letters += len(word.text) + 1
+        if letters > MOST_LETTERS and count:
+            return count
+    return min(len(words), LONGEST_PIECE)
+
+
+def _best_cut(words: list[SpokenWord], most: int) -> int:
+    """Where to cut more words than fit, `most`; in the second half of those, if there is a choice."""
+    places = [place for place in range(1, most + 1) if not words[place - 1].glued]
+    late = [place for place in places if place > most // 2]
     for choice in (
         [place for place in places if words[place - 1].pause != GAP],
         [place for place in late if words[place].text.lower() in _CONJUNCTIONS],
@@ -131,4 +141,4 @@ def _best_cut(words: list[SpokenWord]) -> int:
     ):
         if choice:
             return choice[-1]
-    return LONGEST_PIECE
+    return most

@@ -34,12 +34,18 @@ def read_roman(cursor: Cursor) -> Reading | None:
         return None
     if previous.lower in _COUNTED:
         words = cardinal(_value(body))
-    elif previous.lower in _RULERS and body != "V":
+    elif previous.lower in _RULERS and not _is_initial(cursor):
         words = ["the", *ordinal(_value(body))]
     else:
         return None
     words[-1] += "'s" if token.core != body else ""
     return Reading(said(words, token))
+
+
+def _is_initial(cursor: Cursor) -> bool:
+    """Tell whether the numeral is rather the letter of a name: `John V. Smith`."""
+    following = cursor.peek() if cursor.first.tail == "." and len(cursor.first.core) == 1 else None
+    return following is not None and following.is_capitalised
 
 
 def _value(numeral: str) -> int:

@@ -15,7 +15,7 @@ from streamer.tasks.text.word_sets import word_set
 _OPENING = "\"'([{<>*_~|\\^"
 _CLOSING = f".,;:!?\"')]}}>*_~|-{EN_DASH}{EM_DASH}\\^"
 # An apostrophe that belongs to the word after it.
-_ELIDED = re.compile(r"'(?:\d\ds?$|(?:em|til|tis|twas|cause|bout|round|n)\b)", re.IGNORECASE)
+_ELIDED = re.compile(r"'(?:\d\ds?(?!\w)|(?:em|til|tis|twas|cause|bout|round|n)\b)", re.IGNORECASE)
 _SIGNED = re.compile(rf"[-+.<>~]+[{CURRENCIES}]?\.?\d")
 _SMILEY = re.compile(r"[:;=]'?-?[)(DPpOo/|*\]\[]+")
 _ADDRESS = re.compile(r"://|^www\.|@[\w-]+\.|^[\w+-]+(?:\.[\w+-]+)*\.[a-z]{2,6}(?:[/?#:]|$)")

@@ -44,8 +44,15 @@ def unit_words(sign: str, is_one: bool, is_attached: bool) -> list[str] | None:
         return [_many("degree", is_one), _SCALES[sign[1:]]]
     if sign[:-1] in _METRES and sign[-1] in _POWERS:
         return [_POWERS[sign[-1]], _many(_METRES[sign[:-1]], is_one)]
+    above, per, below = sign.partition("/")
+    if per:
+        return _per(unit_words(above, is_one, is_attached), unit_words(below, True, True))
     name = _METRES.get(sign) or _OTHERS.get(sign)
     return [_many(name, is_one)] if name else None
+
+
+def _per(above: list[str] | None, below: list[str] | None) -> list[str] | None:
+    return [*above, "per", *below] if above and below else None
 
 
 def _many(name: str, is_one: bool) -> str:
