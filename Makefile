@@ -13,6 +13,7 @@ VAD ?= build/vad
 WHISPER ?= build/whisper
 CODEC ?= build/codec
 LMCODEC ?= build/lmcodec
+VOICE ?= build/voice
 EXPORT_ASR = $(TRAIN_BIN)/python -m models.transducer.export --checkpoint $(WORK)/checkpoint.pt \
 	--pieces $(WORK)/features/pieces.model --language-model $(WORK)/language-model
 SIBLING = --features $(WORK)/features --init streamer/bundles/asr-en --updates 800 --rate 4e-4
@@ -22,7 +23,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-codec polish-codec train-lmcodec evaluate-lmcodec evaluate-codec bench-codec wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-codec polish-codec train-lmcodec evaluate-lmcodec evaluate-codec bench-codec evaluate-voice wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -162,6 +163,10 @@ evaluate-vad: $(TRAIN_VENV)/.train ## F1 of the shipped vad beside silero-vad, a
 # Of Debian: libopus0, libspeex1, libcodec2-1.0.
 evaluate-codec: $(TRAIN_VENV)/.codec-evaluation ## quality of the shipped codec beside Opus, Speex, Codec 2 and Lyra v2, with and without loss
 	$(TRAIN_BIN)/python -m models.codec.evaluate --data $(DATA) --out $(CODEC)/evaluation --loss
+
+# Of Debian: flite, espeak-ng.
+evaluate-voice: $(TRAIN_VENV)/.codec-evaluation ## word errors and DNSMOS of the shipped voice beside its speaker, flite and espeak-ng
+	$(TRAIN_BIN)/python -m models.flow_tts.evaluate --data $(DATA) --out $(VOICE)/evaluation
 
 bench-whisper: $(TRAIN_VENV)/.train ## what a chunk costs a streamed Whisper, beside openai-whisper run on the growing buffer
 	mkdir -p $(WHISPER)
