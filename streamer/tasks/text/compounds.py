@@ -12,7 +12,7 @@ from streamer.tasks.text.tokens import Token
 # The most letters of one word: longer runs are cut.
 LONGEST_WORD = 30
 _PIECE = re.compile(
-    r"\d+(?:st|nd|rd|th)(?![A-Za-z])|\d+0s(?![A-Za-z])|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)*|[A-Za-z]+(?:'[A-Za-z]+)*|'[a-z]+|."
+    r"[A-Za-z]+\(e?s\)|\d+(?:st|nd|rd|th)(?![A-Za-z])|\d+0s(?![A-Za-z])|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)*|[A-Za-z]+(?:'[A-Za-z]+)*|'[a-z]+|."
 )
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
 _YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
@@ -61,6 +61,8 @@ def _piece(token: Token, found: re.Match[str]) -> list[Said]:
 
 def _word(token: Token, text: str, start: int) -> list[Said]:
     """A word, in parts if it is long; letters that are no word are named."""
+    if text.endswith(")"):
+        return [Said(re.sub(r"[()]", "", text)[-LONGEST_WORD:], *token.span(start, start + len(text)))]
     parts = [(at, min(at + LONGEST_WORD, len(text))) for at in range(0, len(text), LONGEST_WORD)]
     beside = token.core[:start][-1:] + token.core[start + len(text) : start + len(text) + 1]
     is_letter = _is_letter(text, beside) or ("&" in beside and text.isupper())

@@ -60,11 +60,15 @@ def read_measure(cursor: Cursor) -> Reading | None:
     if attached:
         words = unit_words(attached, is_one, is_attached=True)
         return Reading(said([*number, *words], token)) if words else None
+    spoken, tokens = said(number, token), 1
     following = cursor.follow()
+    if following is not None and following.is_magnitude:
+        spoken, tokens, is_one = (*spoken, *said([following.lower], following)), 2, False
+        following = cursor.follow(2)
     words = unit_words(following.core, is_one, is_attached=False) if following is not None else None
     if following is None or words is None:
         return None
-    return Reading((*said(number, token), *said(words, following)), 2)
+    return Reading((*spoken, *said(words, following)), tokens + 1)
 
 
 def _sum(low: str, high: str | None, magnitude: str, names: tuple[str, str, str, str], country: list[str]) -> list[str]:

@@ -127,13 +127,18 @@ def _token(text: str, places: list[int], first: int, last: int, end: int) -> Tok
     while lead < len(text) and text[lead] in _OPENING + "-+." and not _belongs(text[lead:]):
         lead += 1
     stop = len(text)
-    while stop > lead and text[stop - 1] in _CLOSING:
+    while stop > lead and text[stop - 1] in _CLOSING and not _closes(text[lead:stop]):
         stop -= 1
     if stop == lead:
         # Marks alone: all of them count, whatever end they would be taken from.
         lead, stop = 0, 0
     after = places[first + stop] if first + stop < len(places) else end
     return Token(text[lead:stop], tuple(places[first + lead : first + stop]), after, text[stop:], last < len(places))
+
+
+def _closes(text: str) -> bool:
+    """Tell whether the bracket that `text` ends with was opened within it, as in `word(s)`."""
+    return text[-1] == ")" and "(" in text
 
 
 def _belongs(text: str) -> bool:
