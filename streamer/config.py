@@ -145,6 +145,13 @@ class TracingSection(_Section):
     service_name: str = "streamer"
 
 
+def _shipped_models() -> tuple[str, ...]:
+    """The defaults; the voice is the largest of them, and a package may come without it."""
+    bundles = Path(__file__).with_name("bundles")
+    voices = ("voice-en",) if (bundles / "voice-en" / "manifest.json").exists() else ()
+    return ("asr-en", "vad", "codec-16k", *voices)
+
+
 class Settings(_Section):
     """Everything `streamer serve` can be told."""
 
@@ -156,7 +163,7 @@ class Settings(_Section):
     """Where metrics and commands of operators are served besides; unset means nowhere."""
     bundle_path: tuple[Path, ...] = ()
     """Folders of bundles, searched before the ones that ship with the package."""
-    models: tuple[str, ...] = ("asr-en", "vad", "codec-16k")
+    models: tuple[str, ...] = Field(default_factory=_shipped_models)
     """Bundles to serve; the first one of each task is that task's default."""
     wyoming_port: Port | None = None
     """TCP port for clients of the Wyoming protocol (Home Assistant); unset means that there is none."""

@@ -257,7 +257,8 @@ class Stream:
         with self._faults():
             if not self._ended and not self._aborted:
                 self.session.receive(message, now)
-                self._measures.received(message, now)
+                if not self.session.speaks:
+                    self._measures.received(message, now)
                 self._advance()
         self._handled += 1
 

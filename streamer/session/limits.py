@@ -13,6 +13,7 @@ from streamer.session.messages import (
     Config,
     End,
     Finalize,
+    Interrupt,
     Limits,
     SynthesisOptions,
     Text,
@@ -156,6 +157,12 @@ def check_pace(received: int, config: Config, elapsed_s: float, settings: Sessio
     if config.mode == "live" and ahead_ms > settings.max_ahead_ms:
         limit = f"limit is {settings.max_ahead_ms} ms, mode file has none"
         raise TooFast(f"audio is {ahead_ms:.0f} ms ahead of real time, {limit}")
+
+
+def check_interrupt(message: Interrupt) -> None:
+    """Raise `InvalidRequest` for an id that is too long."""
+    if len(message.id) > MAX_ID_CHARS:
+        raise InvalidRequest(f"expected an interrupt id of at most {MAX_ID_CHARS} characters, got {len(message.id)}")
 
 
 def check_task_control(message: Finalize | Update | End, task: str) -> None:

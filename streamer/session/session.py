@@ -137,6 +137,11 @@ class Session:
         return 0.0 if self._config is None else longest_ms(message, self._config, self._settings)
 
     @property
+    def speaks(self) -> bool:
+        """Whether text comes in and audio goes out, and nobody waits for last words. May be read from any thread."""
+        return self._config is not None and self._config.task == SYNTHESIZE
+
+    @property
     def is_early(self) -> bool:
         """Whether the next step waits for nothing but time: `next_step` is to be asked again now and then."""
         return self._lane is not None and self._lane.is_early

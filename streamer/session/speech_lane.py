@@ -11,6 +11,7 @@ from streamer.session.limits import (
     MOST_WAITING_CHARS,
     SessionSettings,
     check_control,
+    check_interrupt,
     check_task_control,
     check_text_size,
 )
@@ -140,6 +141,7 @@ class SpeechLane:
 
     def interrupt(self, message: Interrupt) -> None:
         """Drop all text and audio that was not said, and the controls that waited for it."""
+        check_interrupt(message)
         self._waiting.clear()
         self.task.interrupt()
         self._playout.restart()

@@ -18,7 +18,7 @@ from streamer.tasks.synthesis_options import SynthesisOptions
 from streamer.tasks.voice_model import PROGRAM, VoiceModel
 from streamer.tasks.voice_pacing import FIRST
 from streamer.tasks.voice_reading import Reading, VoiceText
-from streamer.tasks.voice_work import Voicing, Work, pack_work, unpack_done
+from streamer.tasks.voice_work import Done, Voicing, Work, pack_work, unpack_done
 from streamer.work import Array, Tensors
 
 
@@ -27,6 +27,7 @@ class _Out:
     """The step that is out; what comes of it is dropped if the stream was interrupted since."""
 
     reading: Reading | None
+    frames: int
     is_dropped: bool = False
 
 
@@ -108,7 +109,7 @@ class Synthesize:
         reading = self._reader.take() if needs_more and self._reader.has_piece else None
         if needs_more and reading is None and self._is_flushing:
             self._add_tail()
-        self._out = _Out(reading)
+        self._out = _Out(reading, chunk)
         work = Work(
             voicing=self._voicing,
             prior=self._prior,
@@ -125,6 +126,7 @@ class Synthesize:
         if out is None or out.is_dropped:
             return []
         done = unpack_done(outputs)
+        self._check(done, out)
         if out.reading is not None and done.durations is not None:
             first = self._sounded + len(self._prior)
             self._words.extend(out.reading.words(done.durations, first, self.frame_samples))
@@ -157,6 +159,15 @@ class Synthesize:
         """As `state`."""
         raise RuntimeError("a stream of text is not written down")
 
+    def _check(self, done: Done, out: _Out) -> None:
+        """Raise `ModelFault` for what no graph may return."""
+        if done.fault:
+            raise ModelFault(f"internal error in this stream: {done.fault}")
+        expected = len(self._prior) + (0 if done.durations is None else int(done.durations.sum()))
+        if len(done.pcm) + len(done.prior) != expected or len(done.pcm) != min(expected, out.frames):
+            got = f"{len(done.pcm)} and {len(done.prior)}"
+            raise ModelFault(f"expected {min(expected, out.frames)} of {expected} frames to be sounded, got {got}")
+
     def _add_tail(self) -> None:
         """Frames like the last one, which push out the samples that the model and resampling hold back."""
         if self._has_tail:
@@ -171,8 +182,6 @@ class Synthesize:
     def _said(self, pcm: Array) -> Sequence[Finding]:
         """Return the audio of frames `[n, frame_samples]` that were just sounded, after the words that begin in it."""
         frame = self.frame_samples
-        if pcm.shape[1] != frame:
-            raise ModelFault(f"expected frames of {frame} samples, got {pcm.shape[1]}")
         first = self._sounded * frame - self.delay_samples
         self._sounded += len(pcm)
         end = self._sounded * frame - self.delay_samples

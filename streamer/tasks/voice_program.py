@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 
 from streamer.tasks.voice_model import Call as GraphCall
 from streamer.tasks.voice_model import VoiceModel
@@ -20,6 +21,8 @@ MOST_FRAMES_PER_SYMBOL = 100
 # Symbols that would last less than this, in frames, are not sounded.
 _LEAST_DURATION = 0.5
 _NOTHING: frozenset[str] = frozenset()
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -72,8 +75,7 @@ class VoiceProgram:
             stream.sounds.append(sounds[(sounds > 0) & (sounds < n_symbols)])
 
     def _encode(self, new: Sequence[tuple[_Stream, NewPiece]]) -> Calls:
-        planned = [(stream, piece.plan(stream.sounds)) for stream, piece in new]
-        planned = [(stream, utterance) for stream, utterance in planned if utterance.begin < utterance.end]
+        planned = [(stream, utterance) for stream, piece in new if (utterance := _planned(stream, piece)) is not None]
         if not planned:
             return
         call = self._model.encode
@@ -138,6 +140,17 @@ def durations(log_durations: Array, speed: float) -> Array:
     frames = np.exp(np.minimum(log_durations.astype(np.float64), 10.0))
     rounded = np.clip(np.floor(frames / speed + 0.5), 1, MOST_FRAMES_PER_SYMBOL)
     return np.where(frames < _LEAST_DURATION, 0, rounded).astype(np.int64)
+
+
+def _planned(stream: _Stream, piece: NewPiece) -> Utterance | None:
+    """Return what is spoken of a piece, None for nothing; what goes wrong there is the fault of its stream alone."""
+    try:
+        utterance = piece.plan(stream.sounds)
+    except Exception as error:
+        log.exception("text could not be pronounced")
+        stream.done.fault = type(error).__name__
+        return None
+    return utterance if utterance.begin < utterance.end else None
 
 
 def _expansion(call: GraphCall, stream: _Stream) -> Tensors:

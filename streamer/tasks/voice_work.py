@@ -68,13 +68,14 @@ class Done:
 
     `pcm` float32 `[frames, frame_samples]`; `prior` float32 `[n, bands]` of what is still to be sounded; `last` float32
     `[1, bands]`, the last frame there is, none if there are none; of a new piece how many frames each of its symbols
-    has, int64 `[symbols]`.
+    has, int64 `[symbols]`, or why it has none.
     """
 
     pcm: Array
     prior: Array
     last: Array
     durations: Array | None = None
+    fault: str = ""
 
 
 def pack_work(work: Work) -> Tensors:

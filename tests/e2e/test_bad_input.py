@@ -55,7 +55,11 @@ CASES: dict[str, tuple[list[ClientMessage], type[StreamerError], str]] = {
     "rate_too_high": (changed(sample_rate=96000), InvalidRequest, RATE + "96000"),
     "channels_missing": (changed(channels=0), InvalidRequest, "expected 1 channel, got 0"),
     "two_channels": (changed(channels=2), InvalidRequest, "expected 1 channel, got 2"),
-    "task_unknown": (changed(task="sing"), InvalidRequest, "expected task transcribe or vad or codec, got 'sing'"),
+    "task_unknown": (
+        changed(task="sing"),
+        InvalidRequest,
+        "expected task transcribe or vad or codec or synthesize, got 'sing'",
+    ),
     "language_unknown": (changed(language="xx"), InvalidRequest, "model counter-asr speaks en, got language 'xx'"),
     "model_unknown": (
         changed(model="other"),

@@ -99,7 +99,7 @@ def test_takes_s16(folder: Path) -> None:
         (replace(S16, sample_rate=96000), "expected an integer sample rate from 8000 to 48000 Hz, got 96000"),
         (replace(S16, channels=0), "expected 1 channel, got 0"),
         (replace(S16, channels=2), "expected 1 channel, got 2"),
-        (replace(S16, task="translate"), "expected task transcribe or vad or codec, got 'translate'"),
+        (replace(S16, task="translate"), "expected task transcribe or vad or codec or synthesize, got 'translate'"),
         (replace(S16, mode="fast"), "expected mode live or file, got 'fast'"),
         (
             replace(S16, endpointing=Endpointing(silence_after_speech_s=-1.0)),

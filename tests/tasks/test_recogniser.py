@@ -149,7 +149,9 @@ def test_registry(tmp_path: Path) -> None:
     """The kind of the bundle chooses the host loop; other kinds are not served."""
     toy.write_tokens(tmp_path)
     assert isinstance(task_maker(toy.parsed(toy.manifest()), tmp_path)(TaskOptions()), Transcribe)
-    with pytest.raises(InvalidRequest, match=r"^expected a model for transcribe or vad or codec, toy is for enhance$"):
+    with pytest.raises(
+        InvalidRequest, match=r"^expected a model for transcribe or vad or codec or synthesize, toy is for enhance$"
+    ):
         task_maker(toy.parsed(toy.manifest(kind="enhance")), tmp_path)
 
 
