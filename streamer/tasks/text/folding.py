@@ -53,7 +53,7 @@ def fold(character: str) -> str:
     decomposed = unicodedata.normalize("NFKD", character)
     if vulgar_fraction(character):
         return character
-    return "".join(letter for letter in decomposed if letter.isascii() and letter.isprintable()) or _greek(decomposed)
+    return "".join(letter for letter in decomposed if "!" <= letter <= "~") or _greek(decomposed)
 
 
 def is_greek(character: str) -> bool:

@@ -42,7 +42,10 @@ def read_lexicon(path: Path) -> Lexicon:
         raise BundleError(f"cannot read the lexicon {path.name}: {error}") from None
     if len(data) > _MAX_BYTES:
         raise BundleError(f"lexicon {path.name}: expected at most {_MAX_BYTES} bytes, got more")
-    return Lexicon(_entry(line, path.name) for line in text.splitlines())
+    lexicon = Lexicon(_entry(line, path.name) for line in text.splitlines())
+    if not lexicon:
+        raise BundleError(f"lexicon {path.name}: expected words, got none")
+    return lexicon
 
 
 def _entry(line: str, name: str) -> tuple[str, str]:

@@ -19,8 +19,10 @@ LONGEST_PIECE, MOST_LETTERS = 30, 320
 _SHORTEST_CLAUSE = 3
 # Where `words` cuts, with one word of look-ahead: the first piece after silence is short, to be heard soon.
 _FIRST_WORDS, _NEXT_WORDS = 3, 6
+# So many words more are no piece of their own if a clause ends with them.
+_LAST_WORDS = 2
 _CONTEXT_WORDS = 10
-_CONJUNCTIONS = word_set("and or but nor because although though while whereas if unless until when which who that so")
+_CONJUNCTIONS = word_set("and or but nor because although though while whereas if unless until when which who that")
 _PREPOSITIONS = word_set(
     "as of in on at to for with from by into onto over under about after before between through during without",
     "against among across around behind beyond toward towards upon within than",
@@ -95,17 +97,24 @@ class Reader:
         words = self._words
         if (fitting := _fitting(words)) < len(words):
             return _best_cut(words, fitting)
-        if self._by_words and (count := self._early(len(words))):
+        ends = self._ends(is_line_end)
+        if self._by_words and (count := self._early(ends)):
             return count
-        if not words or (words[-1].glued and not is_line_end):
-            return 0
-        pause = words[-1].pause
-        is_clause = pause != GAP and len(words) >= _SHORTEST_CLAUSE
-        return len(words) if is_line_end or is_clause or pause in SENTENCE_ENDS else 0
+        return len(words) if ends else 0
 
-    def _early(self, known: int) -> int:
-        """Where `words` cuts before any punctuation: a word must follow."""
-        wanted = _FIRST_WORDS if self._is_first else _NEXT_WORDS
+    def _ends(self, is_line_end: bool) -> bool:
+        """Tell whether the last word ends a clause that may be a piece."""
+        if not self._words or (self._words[-1].glued and not is_line_end):
+            return False
+        pause = self._words[-1].pause
+        is_clause = pause != GAP and len(self._words) >= _SHORTEST_CLAUSE
+        return is_line_end or is_clause or pause in SENTENCE_ENDS
+
+    def _early(self, ends: bool) -> int:
+        """Where `words` cuts before any punctuation: a word must follow, and not be one of the last few."""
+        known, wanted = len(self._words), _FIRST_WORDS if self._is_first else _NEXT_WORDS
+        if ends and known <= wanted + _LAST_WORDS:
+            return 0
         return next((count for count in range(wanted, known) if not self._words[count - 1].glued), 0)
 
     def _cut(self, count: int) -> Piece:
