@@ -24,9 +24,13 @@ from tests.toys.codec import write_codec
 
 @asynccontextmanager
 async def hosting(
-    folder: Path, slots: int = 8, clock: Callable[[], float] = time.monotonic, **session: Any
+    folder: Path,
+    slots: int = 8,
+    clock: Callable[[], float] = time.monotonic,
+    write: Callable[[Path], Path] = write_codec,
+    **session: Any,
 ) -> AsyncIterator[Host]:
-    bundles = [load_bundle(write_codec(folder))]
+    bundles = [load_bundle(write(folder))]
     registry = CollectorRegistry()
     engine = Engine(bundles, EngineSettings(workers=1, max_streams=slots), programs_of(bundles), registry=registry)
     host = Host(engine, bundles, Settings(session=SessionSection(**session)), registry, clock)

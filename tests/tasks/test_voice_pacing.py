@@ -1,0 +1,52 @@
+"""Pacing: how much is made, and when it is due."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from streamer.tasks.voice_pacing import Pacing
+
+
+def test_chunks_grow_with_what_is_left_to_hear() -> None:
+    """Ten frames where there is nothing, 25 up to a second, then 50."""
+    pacing = Pacing(0.02)
+    assert pacing.frames(5.0) == 10
+    for made_s, expected in ((0.2, 25), (0.8, 25), (0.01, 50), (100.0, 50)):
+        pacing.made(made_s, 5.0)
+        assert pacing.frames(5.0) == expected
+    assert pacing.ahead_s(6.0) == pytest.approx(100.01)
+    assert pacing.frames(106.5) == 10
+
+
+@pytest.mark.parametrize("lead_s", [0.5, 0.7, 2.0, 3.0, 60.0])
+def test_no_more_than_the_lead(lead_s: float) -> None:
+    """Steps that are asked for whenever they may be: never above the lead, never dry, smaller where need be."""
+    pacing = Pacing(0.02, lead_s)
+    now = 0.0
+    for _ in range(2000):
+        while frames := pacing.frames(now):
+            pacing.made(frames * 0.02, now)
+            assert pacing.ahead_s(now) <= lead_s + 1e-6
+        assert pacing.ahead_s(now) > lead_s - 0.2 - 1e-6
+        now += 0.05
+        assert pacing.ahead_s(now) > 0
+
+
+def test_deadlines() -> None:
+    """When the listener has heard the rest; who has heard all waits since the step could be made."""
+    pacing = Pacing(0.02)
+    assert pacing.deadline(3.0) == 3.0
+    pacing.made(0.5, 3.1)
+    assert pacing.deadline(3.1) == pytest.approx(3.6)
+    assert pacing.deadline(9.0) == 9.0
+    # Playback has stopped meanwhile, and goes on with what is made.
+    pacing.made(0.5, 9.0)
+    assert pacing.deadline(9.0) == pytest.approx(9.5)
+    pacing.made(0.0, 9.2)
+    assert pacing.deadline(9.0) == pytest.approx(9.5)
+    pacing.restart()
+    assert pacing.ahead_s(9.0) == 0.0
+    assert pacing.deadline(9.1) == 9.1
+    assert not math.isinf(pacing.deadline(0.0))
