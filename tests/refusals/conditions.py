@@ -102,6 +102,7 @@ CONFIGS = (
     Rule("a codec option that the model does not have", message="codec *: model *"),
     Rule("a bitrate that the codec does not have", "tasks/codec.py", "codec bitrate: *"),
     Rule("codes by the float network where its sums do not repeat", "tasks/codec.py", "codec entropy: expected *"),
+    Rule("pronunciations by eSpeak NG where its package is not installed", "tasks/text/espeak.py", "phonemes *"),
     Rule(
         "packets of network-coded packets, coded by the network again", "tasks/codec_transcode.py", "codec entropy: *"
     ),
