@@ -37,7 +37,6 @@ def main() -> None:
     """Run from the command line; see --help."""
     arguments = _parse()
     sentences = speakers.held_out_sentences(arguments.data / "kathleen.tar", SENTENCES)[: arguments.sentences]
-    judge = Judge(sentences, Cache(arguments.out / "cache"), arguments.processes)
     everyone = peers(sentences, arguments.only)
     if arguments.ours_wavs is not None:
         everyone[OURS] = speakers.from_folder(sentences, arguments.ours_wavs)
@@ -47,7 +46,8 @@ def main() -> None:
             said = say_all(voice, sentences)
         everyone |= {name: _by_text(sentences, found) for name, found in said.items()}
         report(streaming(said), arguments.out / "streaming.md")
-    measured = [evaluate(judge, name, speaker, arguments.out / "speech") for name, speaker in everyone.items()]
+    with Judge(sentences, Cache(arguments.out / "cache"), arguments.processes) as judge:
+        measured = [evaluate(judge, name, speaker, arguments.out / "speech") for name, speaker in everyone.items()]
     write(measured, arguments.out)
     picture(sentences, everyone, arguments.out / "spectrograms.png")
 

@@ -64,13 +64,22 @@ class Measured:
 
 
 class Judge:
-    """Measures speakers on `sentences`; results are kept in `cache`, figures computed in so many `processes`."""
+    """Measures speakers on `sentences`; results are kept in `cache`, figures computed in so many `processes`.
+
+    A context: the processes end with it.
+    """
 
     def __init__(self, sentences: Sequence[Sentence], cache: Cache, processes: int) -> None:
         self.sentences = sentences
         self._cache = cache
         self._processes = processes
         self._pool = ProcessPoolExecutor(processes, get_context("spawn"))
+
+    def __enter__(self) -> "Judge":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
 
     def measure(self, name: str, speaker: Speaker, keep: Path | None = None) -> Measured:
         """Let a speaker say every sentence, judge what is heard; the speech as it came is written to `keep`."""

@@ -139,15 +139,15 @@ def test_a_voice_is_measured_once(tmp_path: Path) -> None:
         if find_spec(module) is None:
             pytest.skip(f"{module} not installed: make evaluate-voice installs it")
     sentences = [Sentence("ferry", "The ferry leaves", "the ferry leaves", clip("ferry"))]
-    judge = Judge(sentences, Cache(tmp_path / "cache"), processes=1)
-    found = evaluate.evaluate(judge, "the speaker", speakers.recorded(sentences), tmp_path / "speech")
+    with Judge(sentences, Cache(tmp_path / "cache"), processes=1) as judge:
+        found = evaluate.evaluate(judge, "the speaker", speakers.recorded(sentences), tmp_path / "speech")
+        kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+        again = judge.measure("the speaker", speakers.recorded(sentences))
     assert found.words == [3]
     assert found.heard[0].startswith("the ferry leaves")
     assert found.scores["mcd"] == [pytest.approx(0, abs=1e-3)]
     assert 1 < found.scores["ovrl"][0] < 5
     assert (tmp_path / "speech" / "the-speaker" / "ferry.wav").exists()
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
-    again = judge.measure("the speaker", speakers.recorded(sentences))
     assert json.dumps(again.as_json()) == json.dumps(found.as_json())
     assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     evaluate.write([found], tmp_path)
