@@ -35,7 +35,8 @@ _INNER = {
 _WITHOUT_POINT = {
     "mr": "mister", "mrs": "missus", "dr": "doctor", "vs": "versus", "w/": "with", "w/o": "without", "b/c": "because",
     "and/or": "and or", "n/a": "not applicable", "c/o": "care of", "etc": "et cetera", "jr": "junior",
-    "sr": "senior", "ph.d": "PHD", "prof": "professor", "&c": "et cetera", "'n": "and",
+    "sr": "senior", "ph.d": "PHD", "prof": "professor", "&c": "et cetera",
+    "wwi": "world war one", "wwii": "world war two", "'n": "and",
 }  # fmt: skip
 _BEFORE_NUMBERS = {
     "no": "number", "nos": "numbers", "p": "page", "pp": "pages", "fig": "figure", "figs": "figures", "vol": "volume",

@@ -6,7 +6,7 @@ import re
 
 from streamer.tasks.text.folding import greek_name, is_greek, vulgar_fraction
 from streamer.tasks.text.numbers import cardinal, decade, decimal, digits, fraction, ordinal, year
-from streamer.tasks.text.reading import Cursor, Reading, Said
+from streamer.tasks.text.reading import Cursor, Reading, Said, said
 from streamer.tasks.text.tokens import Token
 
 # The most letters of one word: longer runs are cut.
@@ -25,6 +25,7 @@ _SIGNS = {
     "\u2260": "does not equal", "\u2264": "is at most", "\u2265": "is at least", "\u221e": "infinity",
     "\u00b2": "squared", "\u00b3": "cubed", "/": "slash",
 }  # fmt: skip
+_OPERATORS = {">=": "is at least", "<=": "is at most", "!=": "does not equal", "==": "equals"}
 _COMPARISONS = {"<": "is less than", ">": "is more than", "*": "times", "^": "to the power of"}
 
 
@@ -33,10 +34,18 @@ def read_compound(cursor: Cursor) -> Reading:
     token = cursor.first
     if not token.core:
         return Reading(_alone(cursor))
+    if token.core in _OPERATORS:
+        return Reading(said(_OPERATORS[token.core].split(), token))
     if found := _BY.fullmatch(token.core):
-        words = [*cardinal(found[1]), "by", *cardinal(found[2])]
-        return Reading(tuple(Said(word, token.start, token.end) for word in words))
+        return Reading(said([*cardinal(found[1]), "by", *cardinal(found[2])], token))
+    if token.core in ("x", "\u00d7") and _is_between_numbers(cursor):
+        return Reading(said(["by"], token))
     return Reading(tuple(word for found in _PIECE.finditer(token.core) for word in _piece(token, found)))
+
+
+def _is_between_numbers(cursor: Cursor) -> bool:
+    previous, following = cursor.previous, cursor.follow()
+    return bool(previous and previous.core[-1:].isdecimal() and following and following.core[0].isdecimal())
 
 
 def _alone(cursor: Cursor) -> tuple[Said, ...]:

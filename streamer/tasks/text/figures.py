@@ -23,6 +23,7 @@ _PHONE = re.compile(
     r"\+?\d{1,4}(?:[-.]\d{2,4}){2,}|\d{3}-\d{4}|\+\d{1,3}(?:[-.]\d{2,8})+|\+\d{6,}|\(\d{3}\)-?\d{3}-\d{4}"
 )
 _AREA, _LOCAL, _GROUP = re.compile(r"\d{3}"), re.compile(r"\d{3}[-.]\d{4}"), re.compile(r"\d[\d-]*")
+_FEW = re.compile(r"[1-9]\d{0,2}")
 _COUNTRY = re.compile(r"\+\d{1,3}")
 _MOST_GROUPS = 6
 _DOTTED = re.compile(r"\d+(?:\.\d+){2,}")
@@ -104,11 +105,30 @@ def read_number(cursor: Cursor) -> Reading | None:
         return Reading(said(year(number), token))
     if number.isdecimal() and (len(number) > _LONGEST_COUNT or (number[0] == "0" and len(number) > 1)):
         return Reading(said([*SIGNS[sign], *digits(number)], token))
+    if spaced := _spaced(cursor):
+        return spaced
     words = said([*SIGNS[sign], *decimal(number)], token)
     following = cursor.follow()
     if following is not None and following.is_magnitude:
         return Reading((*words, *said([following.lower], following)), 2)
     return Reading(words)
+
+
+def _spaced(cursor: Cursor) -> Reading | None:
+    """A number with blanks between its thousands: two groups of three figures or more, or one of zeros."""
+    first = cursor.first
+    groups: list[Token] = []
+    if not _FEW.fullmatch(first.core):
+        return None
+    while len(groups) < _MOST_GROUPS:
+        following = cursor.follow(len(groups) + 1)
+        if following is None or not _AREA.fullmatch(following.core):
+            break
+        groups.append(following)
+    if not groups or (len(groups) == 1 and groups[0].core != "000"):
+        return None
+    number = "".join(token.core for token in (first, *groups))
+    return Reading(said(cardinal(number), first, groups[-1]), len(groups) + 1)
 
 
 def _is_year(cursor: Cursor, number: str) -> bool:

@@ -6,8 +6,8 @@ import re
 
 from streamer.tasks.text.folding import CURRENCIES, EN_DASH
 from streamer.tasks.text.numbers import cardinal, decimal
-from streamer.tasks.text.reading import Cursor, Reading, said
-from streamer.tasks.text.units import unit_words
+from streamer.tasks.text.reading import Cursor, Reading, pause_after_point, said
+from streamer.tasks.text.units import SHORTENED, unit_words
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 _MONEY = re.compile(
@@ -15,7 +15,8 @@ _MONEY = re.compile(
     r"(k|K|m|M|mn|b|B|bn|tn|T)?(?:/([a-z]+))?"
 )
 _MONEY_AFTER = re.compile(rf"([-+~]?)({NUMBER})([{CURRENCIES}])")
-_MEASURE = re.compile(rf"([-+~<>]?)({NUMBER})(?:[-{EN_DASH}]({NUMBER}))?-?([^\d.,-].*)?")
+_HEIGHT = re.compile(r"(\d)'(\d{1,2})")
+_MEASURE = re.compile(rf"([-+~<>]?)({NUMBER})(?:%(?=[-{EN_DASH}]))?(?:[-{EN_DASH}]({NUMBER}))?-?([^\d.,-].*)?")
 _NAMES = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "\u00a3": ("pound", "pounds", "penny", "pence"),
@@ -49,8 +50,10 @@ def read_money(cursor: Cursor) -> Reading | None:
 
 
 def read_measure(cursor: Cursor) -> Reading | None:
-    """Read a number and a unit, in one token or two: `10kg`, `5 km`, `-20\u00b0C`, `5-10%`, `5 million km`."""
+    """Read a number and a unit: `10kg`, `5 km`, `-20\u00b0C`, `5-10%`, `5 million km`, `2 lbs.`, `6'2`."""
     token = cursor.first
+    if found := _HEIGHT.fullmatch(token.core):
+        return Reading(said([*cardinal(found[1]), "foot", *cardinal(found[2])], token))
     found = _MEASURE.fullmatch(token.core)
     if found is None:
         return None
@@ -59,7 +62,8 @@ def read_measure(cursor: Cursor) -> Reading | None:
     is_one = high is None and _ONE.fullmatch(low) is not None
     if attached:
         words = unit_words(attached, is_one, is_attached=True)
-        return Reading(said([*number, *words], token)) if words else None
+        pause = pause_after_point(cursor) if attached in SHORTENED else None
+        return Reading(said([*number, *words], token), pause=pause) if words else None
     spoken, tokens = said(number, token), 1
     following = cursor.follow()
     if following is not None and following.is_magnitude:
@@ -68,7 +72,8 @@ def read_measure(cursor: Cursor) -> Reading | None:
     words = unit_words(following.core, is_one, is_attached=False) if following is not None else None
     if following is None or words is None:
         return None
-    return Reading((*spoken, *said(words, following)), tokens + 1)
+    pause = pause_after_point(cursor, tokens) if following.core in SHORTENED else None
+    return Reading((*spoken, *said(words, following)), tokens + 1, pause)
 
 
 def _sum(low: str, high: str | None, magnitude: str, names: tuple[str, str, str, str], country: list[str]) -> list[str]:

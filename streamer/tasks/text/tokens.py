@@ -143,6 +143,8 @@ def _closes(text: str) -> bool:
 
 def _belongs(text: str) -> bool:
     """Tell whether the mark that `text` begins with is part of a word or number."""
+    if text[:2] in (">=", "<="):
+        return True
     if text[0] == "+":
         return len(text) == 1 or text[1].isdecimal() or text[1] in CURRENCIES
     return bool(_ELIDED.match(text) or _SIGNED.match(text))

@@ -6,7 +6,8 @@ _METRES = {"km": "kilometer", "m": "meter", "cm": "centimeter", "mm": "millimete
 _OTHERS = {
     "kg": "kilogram", "g": "gram", "mg": "milligram", "mcg": "microgram", "\u03bcg": "microgram", "lb": "pound",
     "lbs": "pound", "oz": "ounce", "l": "liter", "L": "liter", "ml": "milliliter", "mL": "milliliter",
-    "cl": "centiliter", "gal": "gallon", "mi": "mile", "ft": "foot", "yd": "yard", "in": "inch",
+    "cl": "centiliter", "gal": "gallon",
+    "qt": "quart", "tsp": "teaspoon", "tbsp": "tablespoon", "mi": "mile", "ft": "foot", "yd": "yard", "in": "inch",
     "\u03bcm": "micrometer", "s": "second", "sec": "second", "secs": "second", "ms": "millisecond",
     "\u03bcs": "microsecond",
     "min": "minute", "mins": "minute", "h": "hour", "hr": "hour", "hrs": "hour", "yr": "year", "yrs": "year",
@@ -15,6 +16,31 @@ _OTHERS = {
     "kcal": "kilocalorie", "Pa": "pascal", "hPa": "hectopascal", "kPa": "kilopascal", "dB": "decibel", "px": "pixel",
     "\u00b0": "degree", "ha": "hectare",
 }  # fmt: skip
+# Signs that are shortened words, with a point after them or not.
+SHORTENED = frozenset(
+    [
+        "lb",
+        "lbs",
+        "oz",
+        "gal",
+        "qt",
+        "tsp",
+        "tbsp",
+        "mi",
+        "ft",
+        "yd",
+        "in",
+        "sec",
+        "secs",
+        "min",
+        "mins",
+        "h",
+        "hr",
+        "hrs",
+        "yr",
+        "yrs",
+    ]
+)
 # Names that do not change, or whose many is no plural of the whole.
 _FIXED = {
     "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "kWh": "kilowatt hours",

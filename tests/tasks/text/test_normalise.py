@@ -89,6 +89,8 @@ NUMBERS = {
     "10-year-old 2nd-floor": "ten year old second floor",
     "10^6 x\u00b2 2+2=4": "ten to the power of six ~x squared two plus two equals four",
     "2 * 3, a < b": "two times three, a is less than ~b",
+    "x >= y, x <= y, x == y, x != y": "~x is at least ~y, ~x is at most ~y, ~x equals ~y, ~x does not equal ~y",
+    "1 000 000 people, 10 000, 5 100": "one million people, ten thousand, five one hundred",
     "\u00b15 \u2265 3": "plus or minus five is at least three",
 }
 YEARS = {
@@ -172,6 +174,10 @@ QUANTITIES = {
     "5 in a row, 5in": "five in a row, five inches",
     "6 ft 12V 60Hz": "six feet twelve volts sixty hertz",
     "2x faster, 3x4": "two times faster, three by four",
+    "2 lbs. of flour, 3 lbs. Then": "two pounds of flour, three pounds. Then",
+    "1 tsp, 6'2\" tall": "one teaspoon, six foot two tall",
+    "50%-60% of $10-$20": "fifty to sixty percent of ten to twenty dollars",
+    "1,024 x 768": "one thousand twenty four by seven hundred sixty eight",
     "5 million km": "five million kilometers",
     "5 \u03bcm": "five micrometers",
     "1080p 720p": "ten eighty ~p seven twenty ~p",
@@ -213,6 +219,7 @@ SHORT = {
     "AT&T R&D": "~AT and ~T ~R and ~D",
     "He sat. Then": "He sat. Then",
     "Chapter IV of Henry VIII": "Chapter four of Henry the eighth",
+    "WWII": "world war two",
     "World War II, Part I": "World War two, Part I",
     "Louis XIV's court": "Louis the fourteenth's court",
     "Malcolm X, Vitamin C, I": "Malcolm ~X, Vitamin ~C, I",
