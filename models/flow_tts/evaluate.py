@@ -16,6 +16,7 @@ import numpy as np
 
 from models.common.evaluation_cache import Cache
 from models.flow_tts import pitch, speakers, voice_report
+from models.flow_tts.copy_synthesis import copy_synthesis
 from models.flow_tts.joins import joins, together
 from models.flow_tts.joins import table as joins_table
 from models.flow_tts.judging import Judge, Measured
@@ -36,8 +37,11 @@ _PICTURED = 7
 def main() -> None:
     """Run from the command line; see --help."""
     arguments = _parse()
-    sentences = speakers.held_out_sentences(arguments.data / "kathleen.tar", SENTENCES)[: arguments.sentences]
+    sentences = speakers.held_out_sentences(arguments.data / f"{arguments.pack}.tar", arguments.sentences)
     everyone = peers(sentences, arguments.only)
+    if arguments.vocoder is not None:
+        through = copy_synthesis(arguments.vocoder, arguments.pool)
+        everyone["copy synthesis"] = speakers.resynthesised(sentences, through)
     if arguments.ours_wavs is not None:
         everyone[OURS] = speakers.from_folder(sentences, arguments.ours_wavs)
     elif OURS in arguments.only:
@@ -137,15 +141,21 @@ def _by_text(sentences: Sequence[Sentence], said: Sequence[Said]) -> Speaker:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
+    parser.add_argument("--pack", default="kathleen", help="whose held-out prompts are spoken")
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="folder of the voice's bundle")
+    parser.add_argument("--vocoder", type=Path, help="checkpoint of a vocoder that is to copy the recordings")
+    parser.add_argument("--pool", type=Path, help="folder of the training pool whose mel that vocoder knows")
     parser.add_argument(
         "--ours-wavs", type=Path, help="folder of speech in place of a bundle, a NAME.wav for each clip"
     )
-    parser.add_argument("--only", nargs="+", choices=(*PEERS, OURS), default=(*PEERS, OURS), help="who speaks")
-    parser.add_argument("--sentences", type=int, default=SENTENCES, help="how many, for a first look")
+    parser.add_argument("--only", nargs="*", choices=(*PEERS, OURS), default=(*PEERS, OURS), help="who speaks")
+    parser.add_argument("--sentences", type=int, default=SENTENCES, help="how many")
     parser.add_argument("--processes", type=int, default=2, help="that compute figures at once")
     parser.add_argument("--out", type=Path, required=True, help="folder of results, and of what is kept between runs")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.vocoder is not None and arguments.pool is None:
+        parser.error("--vocoder: expected --pool beside it")
+    return arguments
 
 
 if __name__ == "__main__":
