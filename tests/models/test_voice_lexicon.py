@@ -77,11 +77,13 @@ def test_the_asset_is_sorted_and_always_the_same(tmp_path: Path) -> None:
     assert dict(read_lexicon(first)) == words
 
 
-def test_the_whole_dictionary_becomes_a_lexicon() -> None:
-    """The dictionary of the workshop's package has the words of everyday text."""
+def test_the_whole_dictionary_becomes_a_lexicon(tmp_path: Path) -> None:
+    """The dictionary of the workshop's package has the words of everyday text, and its licence."""
     words = lexicon.read_dictionary(lexicon.dictionary_path())
     assert len(words) > 120_000
     assert words["the"] == ("DH", "AH0")
+    lexicon.write_licence(lexicon.dictionary_path(), tmp_path / "licence")
+    assert "Carnegie Mellon University" in (tmp_path / "licence").read_text(encoding="utf-8")
 
 
 def test_text_is_transcribed_as_it_is_served(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ The rules are those of English phonology for the endings -s and -ed (voice of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 Sounds = tuple[str, ...]
 Lookup = Callable[[str], Sounds | None]
@@ -41,6 +41,16 @@ _PREFIXES = {
     "mis": ("M", "IH0", "S"),
     "pre": ("P", "R", "IY0"),
     "re": ("R", "IY0"),
+}
+_BRITISH = {"our": "or", "isation": "ization", "ise": "ize", "ising": "izing", "yse": "yze", "aem": "em", "oeu": "eu"}
+_BRITISH_ENDINGS = {
+    "tre": "ter",
+    "bre": "ber",
+    "ence": "ense",
+    "lled": "led",
+    "lling": "ling",
+    "ogue": "og",
+    "ller": "ler",
 }
 _SHORTEST_STEM, _SHORTEST_PART = 3, 4
 
@@ -82,8 +92,19 @@ def split_clitic(word: str) -> tuple[str, Callable[[Sounds], Sounds]] | None:
 
 
 def derive(word: str, lookup: Lookup) -> Sounds | None:
-    """Pronounce `word` by the words it is made of; None if it is made of none that `lookup` has."""
-    return _inflected(word, lookup) or _affixed(word, lookup) or _compound(word, lookup)
+    """Pronounce `word` by the words it is made of, or as it is spelt in America; None if `lookup` has none of them."""
+    american = next((lookup(spelt) for spelt in _american(word) if lookup(spelt)), None)
+    return american or _inflected(word, lookup) or _affixed(word, lookup) or _compound(word, lookup)
+
+
+def _american(word: str) -> Iterator[str]:
+    """How `word` might be spelt in America: colour, realise, theatre, offence, travelled."""
+    for british, ours in _BRITISH.items():
+        if british in word:
+            yield word.replace(british, ours)
+    for british, ours in _BRITISH_ENDINGS.items():
+        if word.endswith(british):
+            yield word.removesuffix(british) + ours
 
 
 def _inflected(word: str, lookup: Lookup) -> Sounds | None:

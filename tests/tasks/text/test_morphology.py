@@ -11,6 +11,7 @@ from tests.tasks.text.toy import LEXICON
 
 _MORE = {
     "stop": ("S", "T", "AA1", "P"), "bake": ("B", "EY1", "K"), "want": ("W", "AA1", "N", "T"), "cry": ("K", "R", "AY1"),
+    "color": ("K", "AH1", "L", "ER0"), "theater": ("TH", "IY1", "AH0", "T", "ER0"),
     "watch": ("W", "AA1", "CH"), "happy": ("HH", "AE1", "P", "IY0"),
 }  # fmt: skip
 _KNOWN = LEXICON | _MORE
@@ -33,6 +34,8 @@ _KNOWN = LEXICON | _MORE
         ("unhappy", "AH0 N HH AE1 P IY0"),
         ("worldless", "W ER1 L D L AH0 S"),
         ("smartwatch", "S M AA1 R T W AA2 CH"),
+        ("colour", "K AH1 L ER0"),
+        ("theatre", "TH IY1 AH0 T ER0"),
     ],
 )
 def test_forms_are_derived(word: str, sounds: str) -> None:
