@@ -62,6 +62,7 @@ MESSAGES = (
     Rule("a message that is none", message="unknown message *"),
     Rule("WebSocket text or gRPC bytes that are no message", "wire/json.py", "message: *"),
     Rule("a config of another kind than the method of the gRPC service Codec", "gateway/codec.py"),
+    Rule("a config of another task in the gRPC service Synthesis", "gateway/synthesis.py"),
     Rule("audio numbered over WebSocket, where frames are bare", "wire/json.py", "audio.first_sample: *"),
     Rule("bytes that are no message, or a message without content", "wire/protobuf.py", "message: *"),
     Rule("a control without content", "wire/protobuf.py", "control: *"),
@@ -69,13 +70,19 @@ MESSAGES = (
     Rule("a field that is missing, of a wrong type, or no finite number", "wire/*", "….…: *"),
     Rule("an enumeration outside of its values", "wire/protobuf.py", "config.*"),
     Rule("`Finalize` or `Update` in a codec stream", "session/limits.py", "expected no * which has no segments"),
-    Rule("a finalize id that is too long", message="expected a finalize id *"),
+    Rule("`Update` in a stream of text", "session/limits.py", "expected no update *"),
+    Rule("an id that is too long", message="expected a finalize id *"),
+    Rule("an id that is too long", message="expected an interrupt id *"),
+    Rule("text in a stream of audio or packets", "session/lane.py", "expected audio in *"),
+    Rule("`Interrupt` in a stream of audio or packets", "session/lane.py", "expected no interrupt *"),
+    Rule("audio in a stream of text", "session/speech_lane.py", "expected text in *"),
     Rule("more controls than may wait", message="expected at most * controls *"),
     Rule("audio that does not begin where it should", message="expected first_sample *"),
     Rule("audio numbered where samples cannot be counted", message="expected no first_sample *"),
 )
 
 CONFIGS = (
+    Rule("audio or packets for the task `synthesize`", "session/limits.py", "expected encoding *"),
     Rule("an encoding that there is not", message="expected encoding *"),
     Rule("a number of channels that cannot be taken", "audio/encodings.py", "expected …, got …"),
     Rule("a sample rate that cannot be taken", message="*sample rate from * to * Hz*"),
@@ -98,7 +105,10 @@ CONFIGS = (
     Rule("voice activity options out of range", "tasks/detection.py"),
     Rule("codec options out of range, or of no use in such a stream", "tasks/codec_options.py"),
     Rule("codec options for another task", "session/limits.py", "expected no codec options *"),
-    Rule("voice activity in a codec stream", "session/limits.py", "expected no vad *"),
+    Rule("voice activity in a codec stream, or one of text", "session/limits.py", "expected no vad *"),
+    Rule("synthesis options for another task", "session/limits.py", "expected no synthesis options *"),
+    Rule("a voice that the model does not have", "tasks/voice_model.py", kind="InvalidRequest"),
+    Rule("synthesis options out of range", "tasks/synthesis_options.py", "synthesis *"),
     Rule("a codec option that the model does not have", message="codec *: model *"),
     Rule("a bitrate that the codec does not have", "tasks/codec.py", "codec bitrate: *"),
     Rule("codes by the float network where its sums do not repeat", "tasks/codec.py", "codec entropy: expected *"),
@@ -109,6 +119,8 @@ CONFIGS = (
 )
 
 AUDIO = (
+    # Speech is coded at a rate that all formats know; the command line may ask for another.
+    Rule(None, "audio/writers.py"),
     Rule("a frame that ends within a sample", "audio/pcm.py", "audio frame of * multiple *"),
     Rule("a float that is not finite or beyond full scale", message="sample * expected a float *"),
     Rule("a FLAC stream that is damaged, or not what the config declared", "audio/flac*.py"),
@@ -128,6 +140,12 @@ AUDIO = (
     Rule("an upload that is longer than the limit", "audio/files.py", kind="MessageTooLarge"),
     Rule("an upload that takes too long to decode", "audio/files.py", kind="StreamTimeout"),
     Rule("an upload that is damaged, or no audio that can be decoded", "audio/*"),
+)
+
+TEXTS = (
+    Rule("text with control characters, or of no Unicode", "tasks/synthesis_options.py", "text: *"),
+    Rule("a text with too many bytes", "session/limits.py", "text of * bytes exceeds *"),
+    Rule("live text faster than it is spoken", "session/speech_lane.py", "* characters of text wait *"),
 )
 
 ENDS = (
@@ -205,6 +223,8 @@ OPENAI = (
     Rule("a Realtime session that no model can serve", "gateway/openai/realtime_session.py", kind="UnknownBundle"),
     Rule("a Realtime session with settings that are not served", "gateway/openai/realtime_*.py"),
     Rule("a Realtime session with settings that are not served", "gateway/openai/turns.py"),
+    Rule("a request for speech that is no object of JSON", "gateway/openai/speech_request.py", "expected *JSON*"),
+    Rule("speech where no voice is served", "gateway/openai/models.py", "expected a server with a model of the task *"),
     Rule("a parameter of OpenAI's API that is not served, by its name", "gateway/openai/*", kind="InvalidRequest"),
 )
 
@@ -223,6 +243,7 @@ RULES = (
     *MESSAGES,
     *CONFIGS,
     *AUDIO,
+    *TEXTS,
     *ENDS,
     *FAULTS,
     *RESUME,
