@@ -120,6 +120,9 @@ class _ForeignSection(_Section):
 class OpenAiSection(_ForeignSection):
     """The surface for clients of OpenAI's API; an alias may be `whisper-1`."""
 
+    max_input_chars: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    """Length of one text to be spoken, in characters."""
+
 
 class DeepgramSection(_ForeignSection):
     """The surface for clients of Deepgram's API; an alias may be `nova-3`."""

@@ -1,4 +1,4 @@
-"""The recognisers that are served, under the names of clients: bundles, `name@version`, aliases of the settings."""
+"""The models that are served, under the names of clients: bundles, `name@version`, aliases of the settings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streamer.host.catalogue import ModelInfo
 
 TASK = "transcribe"
+VOICE_TASK = "synthesize"
 
 
 def transcribers(services: Services) -> list[ModelInfo]:
@@ -44,9 +45,15 @@ def language_of(tag: str, info: ModelInfo, services: Services) -> str:
     return language
 
 
-def check_aliases(section: str, aliases: Mapping[str, str], services: Services) -> None:
-    """Raise `InvalidRequest` if an alias of this section of the settings stands for a model that is not served."""
-    served = transcribers(services)
+def voices(services: Services) -> list[ModelInfo]:
+    """Return the served models that turn text into speech, the default first."""
+    served = [info for info in services.host.models() if info.task == VOICE_TASK]
+    return sorted(served, key=lambda info: not info.is_default)
+
+
+def check_aliases(section: str, aliases: Mapping[str, str], served: Iterable[ModelInfo]) -> None:
+    """Raise `InvalidRequest` if an alias of this section of the settings stands for none of the models `served`."""
+    served = tuple(served)
     for alias, name in aliases.items():
         if not _named(name, served):
             known = ", ".join(info.name for info in served)

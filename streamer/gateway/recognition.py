@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
@@ -11,9 +11,10 @@ from starlette.requests import Request
 
 from streamer.audio.files import UploadLimits, open_upload
 from streamer.errors import InvalidRequest
+from streamer.gateway.conversation import Conversation
 from streamer.gateway.frames import pcm_frames
-from streamer.gateway.relay import ClientGone, Incoming, relay
-from streamer.session.messages import Audio, ClientMessage, Config, Done, Result, ServerMessage
+from streamer.gateway.relay import ClientGone
+from streamer.session.messages import Audio, ClientMessage, Config, Done, Result
 from streamer.transcripts.transcript import Transcript, segments_of
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from streamer.host import Stream
 
 ENCODING = "pcm_f32le"
-# Messages that whoever answers the client has not taken yet; the rest waits in the host, which has limits of its own.
-_UNREAD = 16
 
 T = TypeVar("T")
 
@@ -68,35 +67,17 @@ class Upload:
                 yield from pcm_frames(block.astype("<f4").tobytes(), ENCODING, audio.sample_rate, session)
 
 
-class Recognition:
+class Recognition(Conversation):
     """A file on its way through a stream of the host; its messages are iterated over once. Close it in any case."""
 
     def __init__(self, stream: Stream, config: Config, sound: Sound, write_timeout_s: float) -> None:
+        super().__init__(stream, _incoming(config, sound), write_timeout_s)
         self._sound = sound
-        self._messages: asyncio.Queue[ServerMessage | Exception | None] = asyncio.Queue(_UNREAD)
-        self._running = asyncio.create_task(self._run(stream, _incoming(config, sound), write_timeout_s))
-
-    async def __aiter__(self) -> AsyncIterator[ServerMessage]:
-        """Yield the messages of the stream; raises what ended it, unless it ended well."""
-        while (message := await self._messages.get()) is not None:
-            if isinstance(message, Exception):
-                raise message
-            yield message
 
     async def close(self) -> None:
         """Free the slot, whether the stream has ended or not, and the file."""
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        await super().close()
         await self._sound.aclose()
-
-    async def _run(self, stream: Stream, incoming: Incoming, write_timeout_s: float) -> None:
-        last: Exception | None = None
-        try:
-            await relay(stream, incoming, self._messages.put, write_timeout_s)
-        except Exception as error:
-            # Also of a bug: whoever answers the client says so, and logs it.
-            last = error
-        await self._messages.put(last)
 
 
 async def opened(sound: Sound) -> Opened:

@@ -15,5 +15,5 @@ from streamer.gateway.services import Services
 
 def routes(services: Services) -> list[BaseRoute]:
     """Return the routes of this surface; raises `InvalidRequest` for an alias of a model that is not served."""
-    recognisers.check_aliases("deepgram", services.settings.deepgram.aliases, services)
+    recognisers.check_aliases("deepgram", services.settings.deepgram.aliases, recognisers.transcribers(services))
     return [*live_routes(services), *prerecorded_routes(services)]

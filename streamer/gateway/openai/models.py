@@ -19,6 +19,9 @@ from streamer.gateway.services import Services
 if TYPE_CHECKING:
     from streamer.host.catalogue import ModelInfo
 
+# OpenAI's models that speak. Clients have one of these names in them, and there is no other voice to be told by it.
+SPEECH_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
+
 
 def routes(services: Services) -> list[BaseRoute]:
     """Return the routes of the list of models, in OpenAI's shape and, under `models`, in our own."""
@@ -47,12 +50,26 @@ def routes(services: Services) -> list[BaseRoute]:
 
 def check_aliases(services: Services) -> None:
     """Raise `InvalidRequest` if an alias of the settings stands for a model that is not served."""
-    recognisers.check_aliases("openai", services.settings.openai.aliases, services)
+    served = [*transcribers(services), *recognisers.voices(services)]
+    recognisers.check_aliases("openai", services.settings.openai.aliases, served)
 
 
 def resolve(services: Services, name: str, param: str) -> ModelInfo:
     """Return the recogniser that a client calls `name`; raises `UnknownModel`, which names `param`."""
     return _find(services, name, param, transcribers(services))
+
+
+def resolve_voice(services: Services, name: str, param: str) -> ModelInfo:
+    """Return the voice that a client calls `name`; raises `UnknownModel`, which names `param`.
+
+    OpenAI's own names stand for the default voice, unless the settings say otherwise.
+    """
+    served = recognisers.voices(services)
+    if not served:
+        raise UnknownModel(param, "expected a server with a model of the task synthesize, got one without")
+    if name in SPEECH_MODELS and name not in services.settings.openai.aliases:
+        return served[0]
+    return _find(services, name, param, served)
 
 
 def language_of(tag: str, info: ModelInfo, services: Services, param: str) -> str:
