@@ -138,6 +138,8 @@ def name_weights(model: onnx.ModelProto, module: torch.nn.Module) -> None:
             if weight.T.shape == values.shape and _equal(weight.T, values):
                 renamed[tensor.name] = f"{name}{TRANSPOSED}"
                 tensor.name = renamed[tensor.name]
+                # Another of equal values, as zeros are, has a name of its own.
+                del known[name]
                 break
     for node in model.graph.node:
         for index, name in enumerate(node.input):

@@ -33,9 +33,10 @@ class VoiceModel:
     `[symbols]`, natural logarithm of frames); `expand_encoded` (input, float32 `[symbols, width]`), `source` (input,
     int64 `[frames]`, the symbol of each frame), `place` (input, float32 `[frames, 2]`, the part of its symbol that lies
     before its middle, and the logarithm of that symbol's frames) and `prior` (output, float32 `[frames, bands]`);
-    `prior_chunk` and `flow_noise` (inputs) and `mel` (output, all float32 `[frames, bands]`); `mel_chunk` (input),
-    `wave_noise` (input, float32 `[frames, n]`) and `pcm` (output, float32 `[frames, frame_samples]`). The last two
-    graphs keep states of one pool, and say the same however frames are cut into calls.
+    `prior_chunk` and `flow_noise` (inputs, float32 `[frames, bands]` and `[frames, n]`) and `mel` (output, float32
+    `[frames, bands]`); `mel_chunk` (input), `wave_noise` (input, float32 `[frames, n]`) and `pcm` (output, float32
+    `[frames, frame_samples]`). The last two graphs keep states of one pool, and say the same however frames are cut
+    into calls. What the bands are is the bundle's affair: pitch may be among them.
 
     Parameters: `frame_samples`, `delay_samples` (how much later the sound of a frame leaves the last graph than the
     frame enters it), `temperature`, `voices` ("kathleen,john"). Asset: `symbols`, one a line, beside what the text
@@ -50,6 +51,7 @@ class VoiceModel:
     vocode: Call
     letters: int
     bands: int
+    flow_noise: int
     wave_noise: int
     sample_rate: int
     frame_samples: int
@@ -85,6 +87,7 @@ class VoiceModel:
             vocode=vocode,
             letters=letters,
             bands=bands,
+            flow_noise=_length(roles.input_of(flow.graph, "flow_noise", _FLOAT, 2)),
             wave_noise=_length(roles.input_of(vocode.graph, "wave_noise", _FLOAT, 2)),
             sample_rate=manifest.sample_rate,
             frame_samples=frame,
@@ -166,7 +169,7 @@ def _sound(roles: Roles) -> tuple[Call, Call, int, int]:
     pcm = roles.output_of(graph, "pcm", _FLOAT, 2)
     wave = roles.input_of(graph, "wave_noise", _FLOAT, 2)
     vocode = Call(graph, {"mel": heard.name, "noise": wave.name, "pcm": pcm.name})
-    for role, tensor, length in (("flow_noise", noise, bands), ("mel", mel, bands), ("mel_chunk", heard, bands)):
+    for role, tensor, length in (("mel", mel, bands), ("mel_chunk", heard, bands)):
         _check_length(roles, role, tensor, length)
     _check_length(roles, "pcm", pcm, frame)
     return flow, vocode, bands, frame

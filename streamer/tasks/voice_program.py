@@ -123,7 +123,7 @@ class VoiceProgram:
 
     def _sounding(self, call: GraphCall, stream: _Stream, chunk: Array, name: str, kind: Noise) -> Row:
         work = stream.work
-        width = self._model.bands if kind is Noise.FLOW else self._model.wave_noise
+        width = self._model.flow_noise if kind is Noise.FLOW else self._model.wave_noise
         noise = normals(work.voicing.seed, kind, work.first_frame, len(chunk), width)
         if kind is Noise.FLOW:
             noise = noise * np.float32(work.voicing.temperature)
