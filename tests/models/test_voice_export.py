@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def vocoder() -> Vocoder:
 def bundle(voice: Voice, vocoder: Vocoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("voice")
     lexicon, card = folder / "lexicon.txt.gz", folder / "card.md"
-    lexicon.write_bytes(b"")
+    lexicon.write_bytes(gzip.compress(b"hello\tHH AH0 L OW1\n"))
     card.write_text("A toy.\n", encoding="utf-8")
     export_bundle(voice, vocoder, folder / "toy-voice", ABOUT, lexicon, card=card)
     return folder / "toy-voice"
