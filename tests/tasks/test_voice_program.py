@@ -91,7 +91,7 @@ def test_sounds_that_there_are_not_are_left_out(bench: SpeechBench) -> None:
 
 def test_durations() -> None:
     """Rounded from the exponent by the speed, none below half a frame, one at least otherwise, and not endless."""
-    logs = np.log(np.array([0.4, 0.51, 1.0, 2.4, 2.6, 7.0, 90.0])).astype(np.float32)
+    logs = np.log(np.array([0.4, 0.51, 1.0, 2.4, 2.6, 7.1, 90.0])).astype(np.float32)
     assert durations(logs, 1.0).tolist() == [0, 1, 1, 2, 3, 7, 90]
     assert durations(logs, 2.0).tolist() == [0, 1, 1, 1, 1, 4, 45]
     assert durations(logs, 0.5).tolist() == [0, 1, 2, 5, 5, 14, MOST_FRAMES_PER_SYMBOL]
