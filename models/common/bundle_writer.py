@@ -13,11 +13,13 @@ from torch import Tensor
 
 from models.common.onnx_export import OPSET, FreeLengths, export_graph
 from models.common.slots import SlottedGraph, StateSpec
+from models.common.table_matrix import TableMatrix
 from streamer.bundle.manifest import MANIFEST_NAME, Manifest
 
 _TYPES = {
     torch.float32: "TYPE_FP32",
     torch.float16: "TYPE_FP16",
+    torch.float64: "TYPE_FP64",
     torch.int64: "TYPE_INT64",
     torch.int32: "TYPE_INT32",
     torch.uint8: "TYPE_UINT8",
@@ -50,13 +52,14 @@ def write_graph(
     extra: Mapping[str, Any],
     taps: Sequence[str] = (),
     free: FreeLengths = MappingProxyType({}),
+    tables: Mapping[str, TableMatrix] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Export `graph` to `folder/name.onnx` and return its manifest entry; `inputs` are example rows `[B, *dims]`.
 
-    `taps` and `free` as in `export_graph`.
+    `taps`, `free` and `tables` as in `export_graph`.
     """
     path = folder / f"{name}.onnx"
-    export_graph(graph, inputs, path, taps, free)
+    export_graph(graph, inputs, path, taps, free, tables)
     with torch.no_grad():
         outputs = run_rows(graph, inputs, [True] * inputs[0].shape[0])
     return {

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.common.slots import SlottedGraph
+from models.common.table_matrix import TableMatrix
 
 OPSET = 20
 # Endings of the names of initializers: kept as float16, and kept as the transpose of the parameter.
@@ -52,10 +53,12 @@ def export_graph(
     path: Path,
     taps: Sequence[str] = (),
     free: FreeLengths = MappingProxyType({}),
+    tables: Mapping[str, TableMatrix] = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """Trace `graph` with example `inputs` `[B >= 2, *dims]` and write the model, safe to run in place.
 
-    `taps` are values of the step that keep their names inside the model without being outputs. Raises `ValueError` if
+    `taps` are values of the step that keep their names inside the model without being outputs; constants called as in
+    `tables` are stored as what gives them. Raises `ValueError` if
     a state is not written by a scatter into its own arena, if an arena is read whole, or if a tap is not there.
     """
     read_only = {state.name for state in graph.states} - {state.name for state in graph.written}
@@ -81,6 +84,8 @@ def export_graph(
     _hide(model, taps)
     name_weights(model, graph)
     share_transposed(model)
+    for name, table in tables.items():
+        table.replace(model, name)
     store_halves(model)
     require_partial_reads(model, [state.name for state in graph.states])
     order_writers(model, [state.name for state in graph.written])

@@ -65,7 +65,8 @@ def export_bundle(
     written, references = [], []
     for name, graph in found.items():
         inputs = [rows[0] for rows in _examples(graph, model, 1)]
-        written.append(write_graph(folder, name, graph, inputs, extra.get(name, {}), free=_FREE))
+        tables = _TABLES if name == "vocoder_step" else {}
+        written.append(write_graph(folder, name, graph, inputs, extra.get(name, {}), free=_FREE, tables=tables))
         steps = dict(zip(graph.inputs, (rows[:, 0] for rows in _examples(graph, model, _STEPS)), strict=True))
         references.append(write_reference(folder, name, graph, steps))
     write_symbols(folder / "symbols.txt")
@@ -105,6 +106,7 @@ def export_bundle(
     )
 
 
+_TABLES = {"step.vocoder.analysis": vocoder.analysis(), "step.vocoder.synthesis": vocoder.synthesis()}
 _ROLES = {
     "symbols": "text_encode.symbols",
     "encoded": "text_encode.encoded",

@@ -7,11 +7,13 @@ of a vocal tract. Phases are whole numbers, so they add up the same however a st
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.common.frame_layers import Block, Caches, Chain, FrameConv, Whole
+from models.common.table_matrix import TableMatrix, fourier
 from models.flow_tts.config import FRAME, HALVES, MELS, PITCH_STEPS, RATE, VocoderConfig
 
 HOP = FRAME // HALVES
@@ -43,8 +45,8 @@ class Vocoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.filters = nn.Linear(width, 2 * BINS)
         nn.init.constant_(self.filters.bias, _SPEECH)
-        self.register_buffer("analysis", _analysis(), persistent=False)
-        self.register_buffer("synthesis", _synthesis(), persistent=False)
+        self.register_buffer("analysis", analysis().tensor(), persistent=False)
+        self.register_buffer("synthesis", synthesis().tensor(), persistent=False)
         self.register_buffer("hilbert", _hilbert(), persistent=False)
         self.caches = Caches(self._layers(), (2 * DELAY, (LENGTH // HOP - 1) * LENGTH))
 
@@ -145,33 +147,34 @@ def _overlapped(frames: Tensor) -> Tensor:
     return summed.unflatten(1, (-1, HALVES)).flatten(2)
 
 
-def _angles() -> Tensor:
-    index = torch.arange(LENGTH, dtype=torch.float64)
-    return 2 * math.pi * ((index[:, None] * torch.arange(BINS)) % LENGTH) / LENGTH
-
-
-def _analysis() -> Tensor:
+def analysis() -> TableMatrix:
     """A Hann window and the transform, f32[LENGTH, 2 * BINS]."""
-    window = torch.hann_window(LENGTH, dtype=torch.float64)[:, None]
-    return (torch.cat([_angles().cos(), -_angles().sin()], 1) * window).float()
+    table, columns, offsets = fourier(LENGTH)
+    return TableMatrix(table, LENGTH, np.arange(LENGTH), columns, offsets, _window(), np.ones(2 * BINS, np.float32))
 
 
-def _synthesis() -> Tensor:
+def synthesis() -> TableMatrix:
     """The inverse and a Hann window, f32[2 * BINS, LENGTH]; four squared windows overlap to 1.5."""
-    weights = torch.full((BINS,), 2.0, dtype=torch.float64)
-    weights[0] = weights[-1] = 1
-    window = torch.hann_window(LENGTH, dtype=torch.float64)[:, None]
-    inverse = torch.cat([_angles().cos() * weights, -_angles().sin() * weights], 1) * window / (1.5 * LENGTH)
-    return inverse.T.float().contiguous()
+    table, columns, offsets = fourier(LENGTH)
+    gain = np.tile(_counted_twice() / (1.5 * LENGTH), 2).astype(np.float32)
+    return TableMatrix(table, LENGTH, np.arange(LENGTH), columns, offsets, _window(), gain, transposed=True)
+
+
+def _window() -> np.ndarray:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(LENGTH) / LENGTH)).astype(np.float32)
+
+
+def _counted_twice() -> np.ndarray:
+    """How often each bin stands in the whole transform, f64[BINS]: all but the outermost twice."""
+    counts = np.full(BINS, 2.0)
+    counts[0] = counts[-1] = 1
+    return counts
 
 
 def _hilbert() -> Tensor:
     """The phase of minimum phase, f32[BINS, BINS], of log magnitudes: by folding their cepstrum onto the past."""
-    weights = torch.full((BINS,), 2.0, dtype=torch.float64)
-    weights[0] = weights[-1] = 1
-    cepstrum = (_angles().cos() * weights / LENGTH)[:BINS]
-    fold = torch.full((BINS,), 2.0, dtype=torch.float64)
-    fold[0] = fold[-1] = 1
+    angles = 2 * np.pi * (np.arange(BINS)[:, None] * np.arange(BINS) % LENGTH) / LENGTH
     # Even cepstra need no more than their first half.
-    back = -_angles().sin()[:BINS] * fold[:, None]
-    return (cepstrum.T @ back).float()
+    cepstrum = np.cos(angles) * _counted_twice() / LENGTH
+    fold = -np.sin(angles) * _counted_twice()[:, None]
+    return torch.from_numpy((cepstrum.T @ fold).astype(np.float32))
