@@ -214,6 +214,7 @@ async def test_reflection_lists_the_services():
         "streamer.v1.Codec",
         "streamer.v1.Models",
         "streamer.v1.Speech",
+        "streamer.v1.Synthesis",
     ]
 
 
