@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-from contextlib import aclosing, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 
-from voice_speakers import Listener, Speaker, long_text, programs, serving
+from voice_speakers import Listener, Server, Speaker, long_text, programs, serving
 
 from streamer.cli.load import percentiles_ms
 
@@ -51,14 +51,15 @@ def main() -> None:
     ours = nullcontext({}) if arguments.peers_only else _ours(arguments)
     print(_COLUMNS, "|---" * 6 + "|", sep="\n", flush=True)
     with ours as servers:
-        speakers = [each for transport, each in servers.items() if transport == arguments.transport]
+        speakers: list[Speaker] = [each for transport, each in servers.items() if transport == arguments.transport]
+        speakers += programs()
         for streams in arguments.streams:
-            for speaker in [*speakers, *programs()]:
+            for speaker in speakers:
                 found = asyncio.run(measure(speaker, streams, arguments.duration, arguments.lead))
                 print(row(speaker, streams, found), flush=True)
 
 
-def _ours(arguments: argparse.Namespace):
+def _ours(arguments: argparse.Namespace) -> AbstractContextManager[dict[str, Server]]:
     return serving(arguments.model, arguments.bundle_path, arguments.workers, arguments.pieces)
 
 

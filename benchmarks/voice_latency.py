@@ -14,15 +14,19 @@ import argparse
 import asyncio
 import random
 import statistics
-from contextlib import aclosing, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
 
-from voice_speakers import SENTENCES, Speaker, long_text, programs, serving
+from voice_speakers import SENTENCES, Server, Speaker, long_text, programs, serving
 
 from streamer.cli.load import percentiles_ms
 
 _COLUMNS = "| speaker | streams | first audio p50 / p95 ms | CPU s per audio s | wall s per audio s |"
 _PAUSE_S = (0.1, 1.0)
 _LONG_CHARS = 600
+
+Turn = tuple[list[float], tuple[float, float]]
+"""Seconds to the first audio of each sentence; processor and wall seconds per second of audio."""
 
 
 def main() -> None:
@@ -55,13 +59,11 @@ def main() -> None:
                 print(row(speaker, streams, turns), flush=True)
 
 
-def _ours(arguments: argparse.Namespace):
+def _ours(arguments: argparse.Namespace) -> AbstractContextManager[dict[str, Server]]:
     return serving(arguments.model, arguments.bundle_path, arguments.workers, arguments.pieces)
 
 
-async def measure(
-    speaker: Speaker, streams: int, arguments: argparse.Namespace
-) -> tuple[list[float], tuple[float, float]]:
+async def measure(speaker: Speaker, streams: int, arguments: argparse.Namespace) -> Turn:
     """One turn: the delays of all streams, and the processor and wall seconds per second of audio of one."""
     return await first_audio(speaker, streams, arguments.rounds), await cost(speaker)
 
@@ -90,7 +92,7 @@ async def cost(speaker: Speaker) -> tuple[float, float]:
     return (speaker.cpu_s() - before) / audio_s, (clock() - began) / audio_s
 
 
-def row(speaker: Speaker, streams: int, turns: tuple) -> str:
+def row(speaker: Speaker, streams: int, turns: Sequence[Turn]) -> str:
     """One line of the table: percentiles of all turns, medians of the costs."""
     delay = percentiles_ms([seconds for delays, _ in turns for seconds in delays])
     assert delay is not None

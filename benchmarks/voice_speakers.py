@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle
@@ -50,18 +50,18 @@ class Speaker(Protocol):
 
     name: str
 
-    def speak(self, text: str, rest: str = "") -> AsyncIterator[float]:
+    def speak(self, text: str, rest: str = "") -> AsyncGenerator[float, None]:
         """Yield 0 when the text is handed over, then the seconds of each portion of audio that comes, for a listener.
 
         `rest` is text that is handed over once the first audio is there; a program speaks what it was started with.
         """
         ...
 
-    def read(self, text: str) -> AsyncIterator[float]:
+    def read(self, text: str) -> AsyncGenerator[float, None]:
         """Yield the seconds of each portion of audio, made as fast as it can be."""
         ...
 
-    def play(self, sentences: list[str], lead_s: float, listener: Listener) -> AsyncIterator[float]:
+    def play(self, sentences: list[str], lead_s: float, listener: Listener) -> AsyncGenerator[float, None]:
         """The same for a long text that is heard while it is made, at most `lead_s` ahead of the listener."""
         ...
 
@@ -100,7 +100,7 @@ class Program:
         self._command = command
         self._rate = rate
 
-    async def speak(self, text: str, rest: str = "") -> AsyncIterator[float]:
+    async def speak(self, text: str, rest: str = "") -> AsyncGenerator[float, None]:
         """As `Speaker`; the time to start the program is that of its first audio."""
         yield 0.0
         process = await asyncio.create_subprocess_exec(
@@ -119,11 +119,11 @@ class Program:
         if process.returncode:
             raise RuntimeError(f"{self.name} ended with status {process.returncode}")
 
-    def read(self, text: str) -> AsyncIterator[float]:
+    def read(self, text: str) -> AsyncGenerator[float, None]:
         """As `Speaker`."""
         return self.speak(text)
 
-    async def play(self, sentences: list[str], lead_s: float, listener: Listener) -> AsyncIterator[float]:
+    async def play(self, sentences: list[str], lead_s: float, listener: Listener) -> AsyncGenerator[float, None]:
         """As `Speaker`: the next sentence is begun when less than `lead_s` is left to hear."""
         clock = asyncio.get_running_loop().time
         for sentence in sentences:
@@ -160,7 +160,7 @@ class Server:
         self._model = model
         self._options = SynthesisOptions(pieces=pieces)
 
-    async def speak(self, text: str, rest: str = "") -> AsyncIterator[float]:
+    async def speak(self, text: str, rest: str = "") -> AsyncGenerator[float, None]:
         """As `Speaker`, on a stream that is opened before."""
         config = speech_config(self._options, model=self._model, mode="live")
         async with connect(self._url, config) as stream:
@@ -176,18 +176,18 @@ class Server:
                         await stream.say(rest)
                         await stream.end()
 
-    async def read(self, text: str) -> AsyncIterator[float]:
+    async def read(self, text: str) -> AsyncGenerator[float, None]:
         """As `Speaker`."""
         async for seconds in self._answer(text, speech_config(self._options, model=self._model)):
             yield seconds
 
-    async def play(self, sentences: list[str], lead_s: float, listener: Listener) -> AsyncIterator[float]:
+    async def play(self, sentences: list[str], lead_s: float, listener: Listener) -> AsyncGenerator[float, None]:
         """As `Speaker`; the server reckons with a listener of its own."""
         options = replace(self._options, lead_s=lead_s)
         async for seconds in self._answer(" ".join(sentences), speech_config(options, model=self._model, mode="live")):
             yield seconds
 
-    async def _answer(self, text: str, config: Config) -> AsyncIterator[float]:
+    async def _answer(self, text: str, config: Config) -> AsyncGenerator[float, None]:
         async with connect(self._url, config) as stream:
             await stream.say(text)
             await stream.end()
