@@ -58,7 +58,7 @@ def fold(character: str) -> str:
 
 def is_greek(character: str) -> bool:
     """Tell whether `character` is a letter of the Greek alphabet without an accent."""
-    return "\u0391" <= character <= "\u03a9" or "\u03b1" <= character <= "\u03c9"
+    return "\u0391" <= character <= "\u03c9" and character.isalpha() and not "\u03aa" <= character <= "\u03b0"
 
 
 def greek_name(character: str) -> str:

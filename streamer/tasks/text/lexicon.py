@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from streamer.errors import BundleError
@@ -25,7 +25,7 @@ class Lexicon(Mapping[str, Sounds]):
     def __contains__(self, word: object) -> bool:
         return word in self._phones
 
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         return iter(self._phones)
 
     def __len__(self) -> int:

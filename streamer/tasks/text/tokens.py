@@ -50,8 +50,9 @@ class Token:
         return self.places[0] if self.places else self.end
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """Where the characters `start` to `stop` of the core come from."""
-        return self.places[start], self.places[stop] if stop < len(self.places) else self.end
+        """Where the characters `start` to `stop` of the core come from; those of one ligature share its place."""
+        end = self.places[stop] if stop < len(self.places) else self.end
+        return self.places[start], max(end, self.places[stop - 1] + 1)
 
     @property
     def lower(self) -> str:
@@ -133,6 +134,8 @@ def _token(text: str, places: list[int], first: int, last: int, end: int) -> Tok
         # Marks alone: all of them count, whatever end they would be taken from.
         lead, stop = 0, 0
     after = places[first + stop] if first + stop < len(places) else end
+    if lead < stop:
+        after = max(after, places[first + stop - 1] + 1)
     return Token(text[lead:stop], tuple(places[first + lead : first + stop]), after, text[stop:], last < len(places))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamer.tasks.text.compounds import LONGEST_WORD
 from streamer.tasks.text.normalise import read_aloud
@@ -268,6 +270,20 @@ def test_marks_alone_are_silent(silent: str) -> None:
 @pytest.mark.parametrize("written", TABLE)
 def test_words_name_their_characters(written: str) -> None:
     """Words lie in order on the text, on no blanks, and hold nothing but letters and apostrophes."""
+    check_words(written)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(max_size=80)
+    | st.text("aAbIVX0159 .,:;'-\u2013$\u20ac%/@#&+=()\u00b0\u00bd\u2474\u2103\u03a2\n", max_size=80)
+)
+def test_any_text_has_words_that_name_their_characters(written: str) -> None:
+    """The same holds for text that nobody would write, and nothing raises."""
+    check_words(written)
+
+
+def check_words(written: str) -> None:
     words = read_aloud(written)
     for word in words:
         assert 0 <= word.start_char < word.end_char <= len(written)
