@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import unicodedata
+import re
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -18,7 +18,8 @@ SHORTEST_LEAD_S, LONGEST_LEAD_S = 0.5, 60.0
 DEFAULT_LEAD_S = 3.0
 # Seeds travel as JSON numbers and as int64.
 _MOST_SEED = 2**63 - 1
-_LINE_BREAKS = "\t\n\r"
+# Controls but for tab and line breaks, and halves of characters.
+_UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,10 @@ def check_synthesis(options: SynthesisOptions) -> None:
 
 def check_text(text: str) -> None:
     """Raise `InvalidRequest` for characters that no text to be spoken holds."""
-    if text.isascii() and text.isprintable():
-        return
-    for index, character in enumerate(text):
-        if character in _LINE_BREAKS:
-            continue
-        category = unicodedata.category(character)
-        if category in ("Cc", "Cs"):
-            kind = "control characters" if category == "Cc" else "lone surrogates"
-            raise InvalidRequest(f"text: expected no {kind}, got U+{ord(character):04X} at character {index}")
+    found = _UNSPEAKABLE.search(text)
+    if found is not None:
+        kind = "lone surrogates" if found[0] >= "\ud800" else "control characters"
+        raise InvalidRequest(f"text: expected no {kind}, got U+{ord(found[0]):04X} at character {found.start()}")
 
 
 def _check_number(name: str, value: float, least: float, most: float) -> None:
