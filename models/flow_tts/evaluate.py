@@ -37,6 +37,7 @@ _PICTURED = 7
 def main() -> None:
     """Run from the command line; see --help."""
     arguments = _parse()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     sentences = speakers.held_out_sentences(arguments.data / f"{arguments.pack}.tar", arguments.sentences)
     everyone = peers(sentences, arguments.only)
     if arguments.vocoder is not None:
