@@ -157,7 +157,7 @@ class SpeakingTask(Task, Protocol):
 
     @property
     def has_work(self) -> bool:
-        """Whether there is audio to be made now. Not to be asked while a step is out."""
+        """Whether a step can be made now, of audio or of text to be read. Not to be asked while a step is out."""
 
     @property
     def waiting_chars(self) -> int:

@@ -69,8 +69,10 @@ class Synthesize:
 
     @property
     def has_work(self) -> bool:
-        """Whether there is audio to be made now."""
-        if len(self._prior) or self._reader.has_piece:
+        """Whether there is audio to be made now, or text to be read before that can be told."""
+        if not len(self._prior):
+            self._reader.read()
+        if len(self._prior) or self._reader.has_piece or self._reader.has_unread:
             return True
         if self._is_flushing:
             self._add_tail()
@@ -105,10 +107,12 @@ class Synthesize:
 
     def step(self, chunk: int) -> TaskStep:
         """Return a step that makes up to `chunk` frames."""
-        needs_more = len(self._prior) < chunk
-        reading = self._reader.take() if needs_more and self._reader.has_piece else None
-        if needs_more and reading is None and self._is_flushing:
-            self._add_tail()
+        reading = None
+        if len(self._prior) < chunk:
+            self._reader.read()
+            reading = self._reader.take() if self._reader.has_piece else None
+            if reading is None and self._is_flushing and not self._reader.has_unread:
+                self._add_tail()
         self._out = _Out(reading, chunk)
         work = Work(
             voicing=self._voicing,

@@ -24,8 +24,8 @@ from streamer.tasks.voice_work import NewPiece, Utterance
 from streamer.work import Array
 
 Pieces = Literal["clauses", "words"]
-# Text is read in parts of this many characters, so that the text of one stream never holds up the others for long.
-_PART = 1000
+# Text is read in parts of this many characters, with the work of other streams between them: some milliseconds each.
+PART = 250
 
 
 class Cutter(Protocol):
@@ -123,7 +123,7 @@ class Reading:
 
 
 class VoiceReader:
-    """Reads the text of one stream, no further than it is spoken."""
+    """Reads the text of one stream, part by part and no further than it is spoken."""
 
     def __init__(self, text: VoiceText, pronouncer: Pronouncer, pieces: Pieces) -> None:
         self._text = text
@@ -149,18 +149,26 @@ class VoiceReader:
 
     @property
     def has_piece(self) -> bool:
-        """Whether a piece is complete; reads on until one is."""
-        while not self._pieces and self._unread:
-            part, self._unread = self._unread[:_PART], self._unread[_PART:]
+        """Whether a piece is complete."""
+        return bool(self._pieces)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether there may be a piece in what was not read yet."""
+        return bool(self._unread) or self._is_finishing
+
+    def read(self) -> None:
+        """Read on a little, unless a piece is complete."""
+        if self._pieces:
+            return
+        if self._unread:
+            part, self._unread = self._unread[:PART], self._unread[PART:]
             self._kept += part
             self._pieces.extend(self._cutter.feed(part))
-        if not self._pieces and self._is_finishing:
+        elif self._is_finishing:
             self._is_finishing, self._is_finished = False, True
             self._pieces.extend(self._cutter.finish())
-        if not self._pieces and self._is_finished:
-            # Spaces, and what cannot be spoken.
-            self._kept, self._kept_from, self._is_finished = "", self._received, False
-        return bool(self._pieces)
+            self._forget()
 
     def feed(self, text: str) -> None:
         """Take more text; raises `InvalidRequest` for characters that no text holds."""
@@ -184,4 +192,10 @@ class VoiceReader:
         written = self._kept[start - self._kept_from : end - self._kept_from]
         # Words that were read from the same characters may be in different pieces.
         self._kept, self._kept_from = self._kept[start - self._kept_from :], start
+        self._forget()
         return Reading(piece, written, start, self._text, self._pronouncer)
+
+    def _forget(self) -> None:
+        """Of text that was finished nothing is needed after its last piece."""
+        if self._is_finished and not self._pieces:
+            self._kept, self._kept_from, self._is_finished = "", self._received - len(self._unread), False

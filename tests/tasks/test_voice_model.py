@@ -111,7 +111,7 @@ def test_a_voice_may_lack_spelling(tmp_path: Path) -> None:
     assert model.spell is None
     reader = VoiceText.of(model, manifest, folder).reader(SynthesisOptions())
     reader.feed("Zork. ")
-    reader.finish()
+    reader.read()
     assert reader.has_piece
     assert list(reader.take().new_piece().words) == []
 
