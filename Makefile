@@ -23,7 +23,7 @@ EXPORTED = --checkpoint $(ANCAT)/$$run/checkpoint.pt --pieces $(WORK)/features/p
 	--out $(ANCAT)/bundles/$$run
 PROTOS = $(wildcard proto/streamer/v1/*.proto)
 
-.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-codec polish-codec train-lmcodec evaluate-lmcodec evaluate-codec bench-codec evaluate-voice wheel clean
+.PHONY: help demo serve test test-server test-models check format proto soak bench train-asr evaluate-asr train-ancat evaluate-ancat train-whisper evaluate-whisper bench-whisper train-vad evaluate-vad train-codec polish-codec train-lmcodec evaluate-lmcodec evaluate-codec bench-codec train-voice evaluate-voice wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -163,6 +163,20 @@ evaluate-vad: $(TRAIN_VENV)/.train ## F1 of the shipped vad beside silero-vad, a
 # Of Debian: libopus0, libspeex1, libcodec2-1.0.
 evaluate-codec: $(TRAIN_VENV)/.codec-evaluation ## quality of the shipped codec beside Opus, Speex, Codec 2 and Lyra v2, with and without loss
 	$(TRAIN_BIN)/python -m models.codec.evaluate --data $(DATA) --out $(CODEC)/evaluation --loss
+
+train-voice: $(TRAIN_VENV)/.train ## align the recordings of the speaker, train the voice from nothing, export its bundle (resumes)
+	$(TRAIN_BIN)/python -m models.flow_tts.lexicon --out $(VOICE)
+	$(TRAIN_BIN)/python -m models.flow_tts.spell_train --out $(VOICE)/spell
+	test -f $(VOICE)/pool/mel.npz || $(TRAIN_BIN)/python -m models.flow_tts.pool --data $(DATA) --out $(VOICE)/pool
+	test -f $(VOICE)/pool/alignments.json || $(TRAIN_BIN)/python -m models.flow_tts.alignments \
+		--pool $(VOICE)/pool --lexicon $(VOICE)/lexicon.txt.gz
+	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.flow_tts.acoustic_train --pool $(VOICE)/pool \
+		--out $(VOICE)/acoustic
+	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.flow_tts.vocoder_train --pool $(VOICE)/pool \
+		--out $(VOICE)/vocoder
+	$(TRAIN_BIN)/python -m models.flow_tts.export --acoustic $(VOICE)/acoustic/checkpoint.pt \
+		--vocoder $(VOICE)/vocoder/checkpoint.pt --spell $(VOICE)/spell/checkpoint.pt \
+		--lexicon $(VOICE)/lexicon.txt.gz --out $(VOICE)/bundles/voice-en
 
 # Of Debian: flite, espeak-ng.
 evaluate-voice: $(TRAIN_VENV)/.codec-evaluation ## word errors and DNSMOS of the shipped voice beside its speaker, flite and espeak-ng

@@ -12,7 +12,7 @@ from models.common.bundle_writer import asset, sha256, state_entry, write_graph,
 from models.common.onnx_export import FreeLengths, round_weights
 from models.common.slots import SlottedGraph
 from models.flow_tts import vocoder, voice
-from models.flow_tts.config import FRAME, MELS, RATE
+from models.flow_tts.config import FRAME, MELS, RATE, VocoderConfig
 from models.flow_tts.serving import (
     ExpandStep,
     FlowStep,
@@ -23,6 +23,8 @@ from models.flow_tts.serving import (
     noise,
     vocoder_states,
 )
+from models.flow_tts.spell import load_checkpoint
+from models.flow_tts.spell_export import write_spell
 from models.flow_tts.symbols import write_symbols
 
 CARD = Path(__file__).with_name("README.md")
@@ -139,8 +141,6 @@ def _examples(graph: SlottedGraph, model: nn.Module, steps: int) -> list[torch.T
 
 def load_vocoder(path: Path) -> vocoder.Vocoder:
     """Read the averaged weights of a checkpoint of `vocoder_train`."""
-    from models.flow_tts.config import VocoderConfig
-
     saved = torch.load(path, weights_only=True, map_location="cpu")
     made = vocoder.Vocoder(VocoderConfig(**saved["config"]))
     made.load_state_dict(made.state_dict() | saved["average"])
@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--acoustic", type=Path, required=True, help="checkpoint of acoustic_train")
     parser.add_argument("--vocoder", type=Path, required=True, help="checkpoint of vocoder_train")
     parser.add_argument("--lexicon", type=Path, required=True, help="the asset lexicon.txt.gz")
+    parser.add_argument("--spell", type=Path, help="checkpoint of spell_train; without it unknown words are letters")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--name", default="voice-en")
     parser.add_argument("--version", default="0.1.0")
@@ -163,9 +164,9 @@ def main() -> None:
         "description": "English voice for 24 kHz: causal flow matching over 20 ms frames, harmonic-plus-noise vocoder",
         "licence": "Apache-2.0; training data credited in README.md",
     }
-    export_bundle(
-        voice.load(arguments.acoustic), load_vocoder(arguments.vocoder), arguments.out, about, arguments.lexicon
-    )
+    spell = write_spell(arguments.out, load_checkpoint(arguments.spell)) if arguments.spell else None
+    made = load_vocoder(arguments.vocoder)
+    export_bundle(voice.load(arguments.acoustic), made, arguments.out, about, arguments.lexicon, spell)
     print(f"wrote {arguments.out}: {sha256(arguments.out / 'manifest.json')}")
 
 

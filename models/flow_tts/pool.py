@@ -1,5 +1,6 @@
 """The speaker's recordings decoded once: samples at 24 kHz, pitch, texts and the statistics of the mel."""
 
+import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from models.flow_tts import pitch
 from models.flow_tts.config import FRAME, HALVES, PITCH_STEPS, RATE
 from models.flow_tts.mel import LogMel
 
+PACK = "kathleen.tar"
 _CLIPS, _PITCH, _STATISTICS = "clips.json", "pitch.npy", "mel.npz"
 # Of this many prompts of the training split one is kept for tuning, in all its readings.
 _TUNE_EVERY = 30
@@ -92,3 +94,16 @@ def _write_statistics(folder: Path, clips: list[Clip]) -> None:
     pool = Pool(folder, "train")
     rows = torch.cat([mel for _, mel in pool.mels()])
     np.savez(folder / _STATISTICS, mean=rows.mean(0).numpy(), deviation=rows.std(0).numpy())
+
+
+def main() -> None:
+    """Run from the command line; see --help."""
+    parser = argparse.ArgumentParser(description="Decode the speaker's recordings for training.")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the pool")
+    arguments = parser.parse_args()
+    write_pool(arguments.data / PACK, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

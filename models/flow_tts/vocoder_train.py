@@ -16,7 +16,7 @@ from models.common.parallel import Together
 from models.common.training import Progress, Schedule, Settings, Trainer
 from models.flow_tts.config import FRAME, VocoderConfig
 from models.flow_tts.mel import LogMel
-from models.flow_tts.pool import Pool, statistics, write_pool
+from models.flow_tts.pool import Pool, statistics
 from models.flow_tts.vocoder import DELAY, TURN, Vocoder
 from models.flow_tts.vocoder_loss import MelLoss, SpectralLoss
 
@@ -126,9 +126,6 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     folder, together = arguments.pool, Together()
-    if together.first and not (folder / "mel.npz").exists():
-        write_pool(arguments.data / "kathleen.tar", folder)
-    together.wait()
     config = VocoderConfig()
     model = Vocoder(config)
     if arguments.init:
@@ -152,8 +149,7 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the packs")
-    parser.add_argument("--pool", type=Path, required=True, help="folder of the decoded recordings; made if not there")
+    parser.add_argument("--pool", type=Path, required=True, help="folder of the decoded recordings")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to begin from")
     parser.add_argument("--adversarial", action="store_true", help="add discriminators")
