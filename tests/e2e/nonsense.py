@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from streamer.session.messages import Audio, Cancel, ClientMessage, Config, End, Finalize, KeepAlive, Update
+from streamer.session.messages import (
+    Audio,
+    Cancel,
+    ClientMessage,
+    Config,
+    End,
+    Finalize,
+    Interrupt,
+    KeepAlive,
+    Text,
+    Update,
+)
 from streamer.tasks.decoding import Decoding, Hotword
 from streamer.tasks.detection import Vad
 from streamer.tasks.endpoint import Endpointing
@@ -35,11 +46,24 @@ _VALUE = st.recursive(
     max_leaves=6,
 )
 _KEYS = [field.name for kind in (Config, Finalize, Update, Endpointing, Vad) for field in dataclasses.fields(kind)]
-_TYPES = ["config", "finalize", "keep_alive", "update", "cancel", "end", "audio", "ready", "error", ""]
+_TYPES = [
+    "config",
+    "finalize",
+    "keep_alive",
+    "update",
+    "cancel",
+    "end",
+    "text",
+    "interrupt",
+    "audio",
+    "ready",
+    "error",
+    "",
+]
 
 _CONFIGS = st.builds(
     Config,
-    encoding=st.sampled_from(["pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus"]),
+    encoding=st.sampled_from(["pcm_s16le", "pcm_f32le", "pcm_mulaw", "pcm_alaw", "flac", "ogg_opus", "text"]),
     sample_rate=st.sampled_from([8000, 16000, 44100, 48000, 0, 7999, 192000]),
     channels=st.sampled_from([1, 1, 1, 0, 2]),
     task=st.sampled_from(["transcribe", "transcribe", "vad", "synthesize"]),
@@ -63,6 +87,8 @@ _CONTROLS = st.one_of(
     st.just(KeepAlive()),
     st.just(Cancel()),
     st.just(End()),
+    st.builds(Text, _TEXT),
+    st.builds(Interrupt, _TEXT),
     st.builds(Update, st.builds(Endpointing, max_segment_s=st.floats(-1, 100))),
 )
 
