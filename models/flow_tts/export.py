@@ -12,7 +12,7 @@ from models.common.bundle_writer import asset, sha256, state_entry, write_graph,
 from models.common.onnx_export import FreeLengths, round_weights
 from models.common.slots import SlottedGraph
 from models.flow_tts import vocoder, voice
-from models.flow_tts.config import FRAME, MELS, RATE, VocoderConfig
+from models.flow_tts.config import FRAME, MELS, RATE, TEMPERATURE, VocoderConfig
 from models.flow_tts.serving import (
     ExpandStep,
     FlowStep,
@@ -28,7 +28,6 @@ from models.flow_tts.spell_export import write_spell
 from models.flow_tts.symbols import write_symbols
 
 CARD = Path(__file__).with_name("README.md")
-TEMPERATURE = 0.7
 _SYMBOLS, _FRAMES, _STEPS = 24, 30, 4
 _FREE: FreeLengths = {
     "symbols": ["symbols"], "encoded": ["symbols"], "log_durations": ["symbols"], "source": ["frames"],

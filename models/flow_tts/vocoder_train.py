@@ -1,7 +1,7 @@
 """Train the vocoder on recordings for a given wall-clock time; a restart continues."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,11 @@ from models.common.adversarial import Adversary
 from models.common.allocator import keep_freed_memory
 from models.common.parallel import Together
 from models.common.training import Progress, Schedule, Settings, Trainer
-from models.flow_tts.config import FRAME, VocoderConfig
+from models.flow_tts import voice
+from models.flow_tts.config import FRAME, TEMPERATURE, VocoderConfig
+from models.flow_tts.generated import generated_mels
 from models.flow_tts.mel import LogMel
-from models.flow_tts.pool import Pool, statistics
+from models.flow_tts.pool import Clip, Pool, statistics
 from models.flow_tts.vocoder import DELAY, TURN, Vocoder
 from models.flow_tts.vocoder_loss import MelLoss, SpectralLoss
 
@@ -25,6 +27,7 @@ _SEEDS_APART = 1_000_003
 _BLIND = 8
 _ADVERSARIAL, _FEATURES, _MEL, _ROOT = 0.15, 0.3, 0.5, 5.0
 _JUDGED_CLIPS = 12
+_GENERATED = 0.5
 
 
 class Batch(NamedTuple):
@@ -36,10 +39,12 @@ class Batch(NamedTuple):
 
 
 class Crops:
-    """Draws crops of training clips, with mels made once."""
+    """Draws crops of training clips, with mels made once; half of them are `generated` ones, if there are any."""
 
-    def __init__(self, pool: Pool, scale: tuple[Tensor, Tensor], frames: int) -> None:
-        self._pool, self._frames = pool, frames
+    def __init__(
+        self, pool: Pool, scale: tuple[Tensor, Tensor], frames: int, generated: Mapping[Clip, Tensor] | None = None
+    ) -> None:
+        self._pool, self._frames, self._generated = pool, frames, generated or {}
         mean, deviation = scale
         self._mels = {clip: (mel - mean) / deviation for clip, mel in pool.mels() if clip.frames >= frames}
         self._clips = list(self._mels)
@@ -57,7 +62,8 @@ class Crops:
         clip = self._clips[int(np.searchsorted(self._shares, rng.random()))]
         first = int(rng.integers(clip.frames - self._frames + 1))
         where = slice(first, first + self._frames)
-        return self._mels[clip][where], self._pool.pitch(clip)[where], self._pool.samples(clip, first, self._frames)
+        mels = self._generated if clip in self._generated and rng.random() < _GENERATED else self._mels
+        return mels[clip][where], self._pool.pitch(clip)[where], self._pool.samples(clip, first, self._frames)
 
 
 class Objective:
@@ -142,7 +148,10 @@ def main() -> None:
     )
     scale = statistics(folder)
     seed = arguments.seed + trainer.progress.updates + _SEEDS_APART * together.rank
-    batches = Crops(Pool(folder, "train"), scale, arguments.frames).batches(arguments.batch, seed)
+    generated = None
+    if arguments.acoustic:
+        generated = dict(generated_mels(voice.load(arguments.acoustic), folder, "train", arguments.temperature))
+    batches = Crops(Pool(folder, "train"), scale, arguments.frames, generated).batches(arguments.batch, seed)
     objective = Objective(model, trainer.progress, adversary)
     trainer.run(batches, objective, evaluation(model, Pool(folder, "tune"), scale))
 
@@ -152,6 +161,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--pool", type=Path, required=True, help="folder of the decoded recordings")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to begin from")
+    parser.add_argument("--acoustic", type=Path, help="checkpoint of acoustic_train, to learn from its mels too")
+    parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="of the noise those are made of")
     parser.add_argument("--adversarial", action="store_true", help="add discriminators")
     parser.add_argument("--budget-minutes", type=float, default=60.0, help="training time over all restarts")
     parser.add_argument("--evaluate-minutes", type=float, default=10.0)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.flow_tts.config import FlowConfig, TextConfig
+from models.flow_tts.config import TEMPERATURE, FlowConfig, TextConfig
 from models.flow_tts.expander import Expander, places
 from models.flow_tts.flow import Flow
 from models.flow_tts.text_encoder import TextEncoder
@@ -31,8 +31,13 @@ class Voice(nn.Module):
 
     @torch.no_grad()
     def speak(
-        self, symbols: Tensor, seed: int = 0, temperature: float = 0.7, speed: float = 1.0, with_flow: bool = True
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        symbols: Tensor,
+        seed: int = 0,
+        temperature: float = TEMPERATURE,
+        speed: float = 1.0,
+        with_flow: bool = True,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Normalised mel f32[1, T, MELS] and pitch i64[1, T, HALVES] of one piece i64[P]."""
         encoded, logs = self.encoder(symbols[None])
         frames = frame_counts(logs[0], speed)
