@@ -1,4 +1,4 @@
-"""Which codec the command line uses."""
+"""Which codec, or voice, the command line uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from streamer.bundle.manifest import Manifest
     from streamer.config import Settings
 
-_KIND = "codec"
+_NOUNS = {"codec": "codec", "synthesize": "voice"}
 
 
 def codec_manifest(settings: Settings, name: str) -> Manifest:
@@ -18,6 +18,11 @@ def codec_manifest(settings: Settings, name: str) -> Manifest:
 
     Raises `UnknownBundle`, and `BundleError` for a bundle that is damaged or no codec.
     """
+    return manifest_of(settings, name, "codec")
+
+
+def manifest_of(settings: Settings, name: str, kind: str) -> Manifest:
+    """Return the manifest of the bundle `name`, of the task `kind`; empty: as `codec_manifest`. Raises as that does."""
     from streamer.bundle.manifest import read_manifest
     from streamer.bundle.registry import Registry
 
@@ -27,15 +32,17 @@ def codec_manifest(settings: Settings, name: str) -> Manifest:
         if entry.error is not None:
             raise entry.error
         manifest = read_manifest(entry.folder)
-        if manifest.task.kind != _KIND:
-            raise BundleError(f"bundle {entry.key}: expected a codec, got a model for {manifest.task.kind}")
+        if manifest.task.kind != kind:
+            raise BundleError(f"bundle {entry.key}: expected a {_NOUNS[kind]}, got a model for {manifest.task.kind}")
         return manifest
     served = [entry for model in settings.models for entry in registry.entries if model in (entry.name, entry.key)]
     # The newest of a name is last among the entries.
     for entry in (*reversed(served), *reversed(registry.entries)):
-        if entry.error is None and (manifest := read_manifest(entry.folder)).task.kind == _KIND:
+        if entry.error is None and (manifest := read_manifest(entry.folder)).task.kind == kind:
             return manifest
-    raise UnknownBundle("no codec on the search path, expected a bundle of the task codec: --bundle-path adds a folder")
+    raise UnknownBundle(
+        f"no {_NOUNS[kind]} on the search path, expected a bundle of the task {kind}: --bundle-path adds a folder"
+    )
 
 
 def preroll_frames(manifest: Manifest) -> int:

@@ -26,7 +26,7 @@ class Input:
         return STDIN if self.path is None else str(self.path)
 
 
-def find_inputs(arguments: Iterable[str], extensions: frozenset[str] = EXTENSIONS) -> list[Input]:
+def find_inputs(arguments: Iterable[str], extensions: frozenset[str] = EXTENSIONS, noun: str = "audio") -> list[Input]:
     """Expand files, folders (recursively, by `extensions`), patterns and `-`, each file once.
 
     A named file that is not there stays in the list, to fail on its own. Raises `InvalidRequest` if there is nothing.
@@ -37,7 +37,7 @@ def find_inputs(arguments: Iterable[str], extensions: frozenset[str] = EXTENSION
         for item in _expand(argument, extensions):
             found.setdefault(item.path.resolve() if item.path else None, item)
     if not found:
-        raise InvalidRequest(f"no audio in {', '.join(arguments)}, expected {_listed(extensions)}")
+        raise InvalidRequest(f"no {noun} in {', '.join(arguments)}, expected {_listed(extensions)}")
     return list(found.values())
 
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from streamer import __version__
-from streamer.cli import bench, bundle, codec, config, demo, keys, listen, serve, transcribe
+from streamer.cli import bench, bundle, codec, config, demo, keys, listen, serve, synthesize, transcribe
 from streamer.errors import StreamerError
 
 _NO_RUNTIME = (
@@ -77,6 +77,7 @@ def _streamer(
 
 app.command()(serve.serve)
 app.command()(transcribe.transcribe)
+app.command()(synthesize.synthesize)
 app.command()(listen.listen)
 app.add_typer(codec.app, name="codec")
 app.add_typer(bundle.app, name="bundle")

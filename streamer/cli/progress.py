@@ -11,17 +11,21 @@ import typer
 
 
 class BatchProgress:
-    """A bar over the seconds of audio, if `visible`; counts what is needed for the closing line anyway."""
+    """A bar over the seconds of audio, if `visible`; counts what is needed for the closing line anyway.
 
-    def __init__(self, n_inputs: int, visible: bool) -> None:
+    `noun` is what an input is called.
+    """
+
+    def __init__(self, n_inputs: int, visible: bool, noun: str = "file") -> None:
         self._n_inputs = n_inputs
+        self._noun = noun
         self._began = time.monotonic()
         self._audio_s = 0.0
         self._known_s = 0.0
         self._n_done = 0
         self._bar: Any = None
         if visible:
-            self._bar, self._task = _bar(n_inputs)
+            self._bar, self._task = _bar(n_inputs, noun)
 
     def __enter__(self) -> BatchProgress:
         if self._bar is not None:
@@ -52,7 +56,7 @@ class BatchProgress:
     def summary(self, n_failed: int) -> str:
         """Return the closing line: files, audio, time and real-time factor (time per audio, below 1 is faster)."""
         wall_s = time.monotonic() - self._began
-        files = f"{self._n_inputs} file{'s' if self._n_inputs != 1 else ''}"
+        files = f"{self._n_inputs} {self._noun}{'s' if self._n_inputs != 1 else ''}"
         failed = f", {n_failed} failed" if n_failed else ""
         return f"{files}{failed}: {self._audio_s:.1f} s of audio in {wall_s:.1f} s, {self._speed(wall_s)}"
 
@@ -77,11 +81,11 @@ class BatchProgress:
         )
 
 
-def _bar(n_inputs: int) -> tuple[Any, Any]:
+def _bar(n_inputs: int, noun: str) -> tuple[Any, Any]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    texts = ("{task.fields[files]} files", "{task.fields[speed]}")
+    texts = (f"{{task.fields[files]}} {noun}s", "{task.fields[speed]}")
     bar = Progress(
         BarColumn(),
         *(TextColumn(text) for text in texts),
