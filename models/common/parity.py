@@ -21,7 +21,7 @@ from streamer.work import Array, Lease, Row
 Chunks = Sequence[Mapping[str, Array]]
 """The steps of one stream: for each, the graph's inputs without the batch axis."""
 Outputs = dict[str, Array]
-"""What a stream returned: each output stacked over the steps, `[T, *dims]`."""
+"""What a stream returned: each output stacked over the steps, `[T, *dims]`, or joined where steps differ in length."""
 
 
 def torch_alone(graph: SlottedGraph, chunks: Chunks) -> Outputs:
@@ -115,4 +115,9 @@ def _next_row(stream: Streamed, groups: frozenset[str]) -> Row:
 
 
 def _stack(recorded: Sequence[Outputs]) -> Outputs:
-    return {name: np.stack([outputs[name] for outputs in recorded]) for name in recorded[0]}
+    return {name: _joined([outputs[name] for outputs in recorded]) for name in recorded[0]}
+
+
+def _joined(steps: Sequence[Array]) -> Array:
+    same = len({step.shape for step in steps}) == 1
+    return np.stack(steps) if same else np.concatenate(steps)

@@ -37,8 +37,9 @@ Estimator = UNet | DiT
 class Flow(nn.Module):
     """What both versions have: an encoder of tokens, a speaker, and an estimator of velocities."""
 
-    def __init__(self, estimator: Estimator) -> None:
+    def __init__(self, estimator: Estimator, embedding: tuple[int, int]) -> None:
         super().__init__()
+        self.input_embedding = nn.Embedding(*embedding)
         self.spk_embed_affine_layer = nn.Linear(SPEAKER, MELS)
         self.decoder = nn.ModuleDict({"estimator": estimator})
 
@@ -51,6 +52,11 @@ class Flow(nn.Module):
     def ahead(self) -> int:
         """Tokens that the encoder looks ahead."""
         raise NotImplementedError
+
+    @property
+    def tokens(self) -> int:
+        """How many speech tokens there are."""
+        return self.input_embedding.num_embeddings
 
     def embedded(self, tokens: Tensor) -> Tensor:
         """Tokens i64[B, T] as the encoder takes them; nothing, that is zero, for those below 0."""
@@ -120,8 +126,7 @@ class Flow2(Flow):
     """CosyVoice 2."""
 
     def __init__(self, encoder: EncoderSizes, estimator: UNetSizes) -> None:
-        super().__init__(UNet(estimator))
-        self.input_embedding = nn.Embedding(encoder.tokens, encoder.width)
+        super().__init__(UNet(estimator), (encoder.tokens, encoder.width))
         self.encoder = UpsampleEncoder(encoder)
         self.encoder_proj = nn.Linear(encoder.width, MELS)
 
@@ -149,9 +154,8 @@ class Flow3(Flow):
     """CosyVoice 3. Its encoder has no attention, so nothing but the look-ahead depends on later tokens."""
 
     def __init__(self, encoder: PlainEncoderSizes, estimator: DitSizes) -> None:
-        super().__init__(DiT(estimator))
+        super().__init__(DiT(estimator), (encoder.tokens, encoder.width))
         self.sizes = encoder
-        self.input_embedding = nn.Embedding(encoder.tokens, encoder.width)
         self.pre_lookahead_layer = PreLookahead(encoder.width, encoder.hidden, encoder.ahead)
 
     @property

@@ -4,6 +4,7 @@ A step takes T frames and the next four. Its samples are those of the whole sign
 how the signal would go on for 8 samples if it ended here.
 """
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -32,6 +33,9 @@ class HiftStep(nn.Module):
     samples after those if nothing is ahead.
     """
 
+    inputs = ("mel_chunk", "mel_ahead", "ahead_count", "source_noise", "source_noise_ahead")
+    outputs = ("pcm", "pcm_tail")
+
     def __init__(self, hift: Hift) -> None:
         super().__init__()
         self.hift = hift
@@ -52,11 +56,8 @@ class HiftStep(nn.Module):
         sizes = self.hift.sizes
 
         def trial(runner: Whole) -> None:
-            frames = [
-                sizes.ratios[0],
-                sizes.ratios[0] * sizes.ratios[1],
-                sizes.ratios[0] * sizes.ratios[1] * sizes.ratios[2],
-            ]
+            ends = range(1, len(sizes.ratios) + 1)
+            frames = [math.prod(sizes.ratios[:end]) for end in ends]
             sources = [torch.zeros(1, n, sizes.width(at)) for at, n in enumerate(frames)]
             self.hift.columns(torch.zeros(1, 1, sizes.channels), sources, lambda x: x, (runner, runner))
 

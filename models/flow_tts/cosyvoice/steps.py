@@ -214,7 +214,7 @@ class FlowStep(PrefixStep):
     """One step of the ODE over one chunk, with caches of its own for every step.
 
     Beside the inputs of `PrefixStep`: `pages` i64[B, P] those that the chunk looks at in any order, -1 for none, and
-    `page` i64[B] the one that it becomes. Version 3 also takes `frame` i64[B], the chunk's first frame, counted from the
+    `page` i64[B] the one that it becomes. Version 3 also takes `frame` i64[B], the chunk's first one, counted from the
     prompt's start.
     """
 
