@@ -235,8 +235,7 @@ def test_subtitles_end_with_sentences() -> None:
     assert [line for line in words.render(Format.VTT).split("\n") if line and "-->" not in line][1:] == [
         'He said "stop."',
         "Then",
-        "nothing e.g.",
-        "now",
+        "nothing e.g. now",
     ]
 
 
