@@ -63,6 +63,7 @@ class SpeechLane:
         self._pacing = Pacing(task.frame_samples / task.sample_rate, lead_s if self._is_live else math.inf)
         # What came after a control that waits for the audio before it, the control first.
         self._waiting: deque[Text | Finalize | End] = deque()
+        self._waiting_chars = 0
         # Since when the next step could be made; whether it is only early.
         self._since = 0.0
         self._is_early = False
@@ -119,10 +120,11 @@ class SpeechLane:
                 f"{waiting} characters of text wait to be spoken, limit is {MOST_WAITING_CHARS}, mode file has none"
             )
         self._note_wait(now)
-        if self._waiting:
-            self._waiting.append(message)
-        else:
+        if not self._waiting:
             self.task.take_text(message.text)
+        elif message.text:
+            self._waiting.append(message)
+            self._waiting_chars += len(message.text)
 
     def take_audio(self, message: Audio, age_s: float, now: float) -> None:
         """Refuse audio."""
@@ -143,6 +145,7 @@ class SpeechLane:
         """Drop all text and audio that was not said, and the controls that waited for it."""
         check_interrupt(message)
         self._waiting.clear()
+        self._waiting_chars = 0
         self.task.interrupt()
         self._playout.restart()
         self._pacing.restart()
@@ -179,8 +182,7 @@ class SpeechLane:
 
     @property
     def _unspoken_chars(self) -> int:
-        queued = sum(len(waiting.text) for waiting in tuple(self._waiting) if isinstance(waiting, Text))
-        return queued + self.task.waiting_chars
+        return self._waiting_chars + self.task.waiting_chars
 
     def _note_wait(self, now: float) -> None:
         """What comes at `now` may be what the next step has waited for."""
@@ -199,6 +201,7 @@ class SpeechLane:
             self._answers.put(Finalized(control.id, self._playout.said))
             while self._waiting and isinstance(text := self._waiting[0], Text):
                 self._waiting.popleft()
+                self._waiting_chars -= len(text.text)
                 self.task.take_text(text.text)
             if self._waiting:
                 self.task.flush(isinstance(self._waiting[0], End))

@@ -211,6 +211,26 @@ def test_controls_wait_for_their_text(bench: SpeechBench) -> None:
     assert [getattr(answer, "id", "done") for answer in answers] == ["a", "b", "c", "done"]
 
 
+def test_text_after_a_control_is_counted(bench: SpeechBench) -> None:
+    """What waits behind a `Finalize` is part of what waits, until it is taken or dropped; empty text is nothing."""
+    stream = bench.open(FILE)
+    full = bench.settings.max_ahead_ms * RATE / 1000
+    stream.send("Hello")
+    stream.send(Finalize())
+    for text in ("", "a" * 65_536, ""):
+        stream.send(text)
+    assert full <= stream.session.buffered_samples < 1.01 * full
+    stream.send(Interrupt())
+    assert stream.session.buffered_samples == 0
+    for message in ("Hello", Finalize(), Text("One. " * 1000)):
+        stream.send(message)
+    bench.run(stream)
+    assert stream.session.buffered_samples < full * 5000 / 65_536
+    stream.send(End())
+    bench.run(stream)
+    assert stream.session.closed
+
+
 def test_interrupt(bench: SpeechBench) -> None:
     """Text and audio that were not said are dropped, also of the step that is out; what follows is as in a new one."""
     alone = bench.whole(speaking(word_times=True), "Good morning.")
