@@ -1,4 +1,5 @@
 // The settings of the codec, and what they say.
+import { modelOptions } from "./model_options.js";
 
 export class CodecForm {
   constructor(element) {
@@ -13,15 +14,7 @@ export class CodecForm {
 
   // Shows the server's codecs, the default one chosen.
   showModels(models) {
-    this.model.replaceChildren(
-      ...models.map(({ name, version, is_default: isDefault }) => {
-        const option = document.createElement("option");
-        option.value = name;
-        option.textContent = `${name} ${version ?? ""}`.trim();
-        option.selected = Boolean(isDefault);
-        return option;
-      }),
-    );
+    this.model.replaceChildren(...modelOptions(models));
   }
 
   // What is chosen; zeros and empty texts are the server's defaults.

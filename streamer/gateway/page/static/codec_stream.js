@@ -1,11 +1,11 @@
-// One stream of the server's codec: bytes there, bytes back.
+// One stream of the codec, or of a voice: bytes or text there, bytes back.
 
 // Handed to the connection and not yet on its way.
 const MOST_UNSENT_BYTES = 1 << 18;
 const MOST_FRAME_BYTES = 1 << 15;
 const POLL_MS = 20;
 
-// `on` has functions: ready(message), bytes(ArrayBuffer), done(), failed({ code, message }).
+// `on` has functions: ready(message), bytes(ArrayBuffer), done(), failed({ code, message }), and may have other(message).
 export class CodecStream {
   #socket = null;
   #waiting = []; // frames that the connection has no room for, or is not ready for
@@ -37,10 +37,15 @@ export class CodecStream {
     this.#pump();
   }
 
+  // Sends a message when there is room.
+  tell(message) {
+    this.#waiting.push(JSON.stringify(message));
+    this.#pump();
+  }
+
   // Nothing follows; what is left of the answer does.
   end() {
-    this.#waiting.push('{"type":"end"}');
-    this.#pump();
+    this.tell({ type: "end" });
   }
 
   leave() {
@@ -70,6 +75,8 @@ export class CodecStream {
       this.on.done();
     } else if (message.type === "error") {
       this.#fail(message);
+    } else {
+      this.on.other?.(message);
     }
   }
 

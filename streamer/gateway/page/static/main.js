@@ -12,6 +12,7 @@ import { titleOf } from "./protocol.js";
 import { CaptureError, FileRecording, MicrophoneRecording } from "./recording.js";
 import { Refusal, Server } from "./server.js";
 import { clockOf, Sheet } from "./sheet.js";
+import { SpeechView } from "./speech_view.js";
 import { CAPTURE_PROBLEMS, Status } from "./status.js";
 import { Views } from "./views.js";
 import { Waveform } from "./waveform.js";
@@ -27,6 +28,7 @@ const waveform = new Waveform(element("waveform"));
 const player = new Player();
 const views = new Views(element);
 const codec = new CodecView(element, server);
+const speech = new SpeechView(element, server);
 const sheet = new Sheet(element, (word, segment) => player.play(word.start_s, segment.end_s));
 
 let recording = null; // the one that runs, or the last one
@@ -37,7 +39,7 @@ async function loadModels() {
   try {
     const models = await server.models();
     form.showModels(models.filter(({ task }) => task === "transcribe"));
-    showCodecs(models.filter(({ task }) => task === "codec"));
+    showOthers(models);
     element("record").disabled = element("open").disabled = false;
     status.clear("models");
     status.clear("key");
@@ -53,9 +55,12 @@ async function loadModels() {
   }
 }
 
-function showCodecs(models) {
-  codec.showModels(models);
-  views.allowCodec(models.length > 0);
+function showOthers(models) {
+  for (const [name, view, task] of [["codec", codec, "codec"], ["speech", speech, "synthesize"]]) {
+    const served = models.filter((model) => model.task === task);
+    view.showModels(served);
+    views.allow(name, served.length > 0);
+  }
 }
 
 async function start(state, begin) {
