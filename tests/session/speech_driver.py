@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from streamer.session.messages import (
     Text,
 )
 from streamer.session.session import Session, SessionSettings
+from streamer.tasks.base import TaskStep
 from streamer.tasks.registry import program_of, task_maker
 from streamer.work import Lease, Row
 from tests.engine.support import make_dirty, runner_of
@@ -109,8 +110,13 @@ class SpeechBench:
         due = [(stream, step) for stream, step in steps if step is not None]
         for stream in streams:
             stream.take()
+        self.finish(due)
+        return bool(due)
+
+    def finish(self, due: Sequence[tuple[SpeechStream, TaskStep]]) -> None:
+        """Run steps that were taken, in one batch."""
         if not due:
-            return False
+            return
         assert self.program is not None
         rows = [Row((stream.lease,), step.inputs, step.start) for stream, step in due]
         self.batches.append(len(rows))
@@ -122,7 +128,6 @@ class SpeechBench:
                 with suppress(ModelFault):
                     stream.session.complete(result.outputs, self.now)
             stream.take()
-        return True
 
     def whole(self, config: Config, *texts: str, slot: int = 0) -> SpeechStream:
         """All of a stream, whose text comes in `texts`; everything that can be spoken is, before more comes."""
