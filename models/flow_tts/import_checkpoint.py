@@ -15,7 +15,7 @@ from models.common.safe_files import CheckpointError
 from models.flow_tts.cosyvoice.checkpoint import LM, Checkpoint, read_checkpoint
 from models.flow_tts.cosyvoice.config import FRAME, RATE, TOKEN_FRAMES, Options
 from models.flow_tts.cosyvoice.export import UPSTREAM_FRAMES, export_bundle
-from models.flow_tts.cosyvoice.memory import bytes_kept
+from models.flow_tts.cosyvoice.memory import bytes_kept, require_memory
 from models.flow_tts.cosyvoice.steps import LM_PAGE
 
 # The server has no program `token_voice` yet, so its own check of the task would refuse the bundle.
@@ -35,6 +35,7 @@ def import_checkpoint(settings: argparse.Namespace) -> None:
     with new_folder(settings.out, settings.force) as partial, tempfile.TemporaryDirectory() as scratch:
         checkpoint = read_checkpoint(settings.checkpoint, settings.lm)
         options = options_of(settings, checkpoint)
+        require_memory(checkpoint, options)
         about = about_of(checkpoint, settings, name)
         card = Path(scratch) / "card.md"
         card.write_text(card_of(checkpoint, options, about), encoding="utf-8")

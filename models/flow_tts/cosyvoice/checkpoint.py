@@ -82,7 +82,7 @@ def flow_of(found: Mapping[str, Any], version: int, settings: Settings) -> Flow:
     if version == 2:
         flow: Flow = Flow2(encoder_sizes(shapes), unet_sizes(shapes, settings.head_width))
     else:
-        flow = Flow3(plain_encoder_sizes(shapes), dit_sizes(shapes))
+        flow = Flow3(plain_encoder_sizes(shapes), dit_sizes(shapes, settings.head_width))
     load(FLOW, flow, found, optional=[_INV_FREQ])
     return flow.eval().requires_grad_(False)
 

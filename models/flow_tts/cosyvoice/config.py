@@ -133,7 +133,7 @@ class Options:
     """
 
     chunk: int = CHUNK
-    pages: int = 32
+    pages: int = 16
     cells: int = 2048
     cached: bool = True
     half_state: bool = False

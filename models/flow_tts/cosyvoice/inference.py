@@ -118,12 +118,12 @@ def unet_sizes(shapes: Shapes, head_width: int) -> UNetSizes:
     )
 
 
-def dit_sizes(shapes: Shapes) -> DitSizes:
-    """Of version 3."""
+def dit_sizes(shapes: Shapes, head_width: int) -> DitSizes:
+    """Of version 3; channels that turn are those of a head, unless the file has their frequencies."""
     usual, prefix = DitSizes(), "decoder.estimator"
     conv = f"{prefix}.input_embed.conv_pos_embed.conv1.0.weight"
     width = shapes.size(f"{prefix}.proj_out.weight", 1, usual.width)
-    rotated = 2 * shapes.size(f"{prefix}.rotary_embed.inv_freq", 0, usual.rotated // 2)
+    rotated = 2 * shapes.size(f"{prefix}.rotary_embed.inv_freq", 0, head_width // 2)
     within = shapes.size(conv, 1, usual.width // usual.groups)
     return DitSizes(
         width=width,

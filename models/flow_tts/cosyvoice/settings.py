@@ -23,6 +23,8 @@ _FIXED: dict[str, float] = {
     "token_mel_ratio": TOKEN_FRAMES,
     "inference_cfg_rate": GUIDANCE,
 }
+# As the two versions call it.
+_HEAD_WIDTHS = tuple(f"flow.decoder.estimator.{name}" for name in ("attention_head_dim", "dim_head"))
 # Of other parts: features of training, and the rate of prompts for the tokeniser.
 _WHERE = {"sample_rate": ("sample_rate",)}
 
@@ -61,7 +63,8 @@ def read_settings(path: Path) -> Settings:
         raise CheckpointError(listed(f"{path.name}: expected what this importer can do", problems))
     usual = Settings()
     chunk = _whole(path, found, "chunk_size", usual.chunk, 1000)
-    head_width = _whole(path, found, "flow.decoder.estimator.attention_head_dim", usual.head_width, 1024)
+    head = next((key for key in _HEAD_WIDTHS if key in found), _HEAD_WIDTHS[0])
+    head_width = _whole(path, found, head, usual.head_width, 1024)
     names = {name: f"llm.sampling.{name}" for name in ("top_p", "top_k", "win_size", "tau_r")}
     sampling = Sampling(
         top_p=_share(path, found, names["top_p"], usual.sampling.top_p),
