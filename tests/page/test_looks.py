@@ -94,12 +94,15 @@ def test_the_keyboard_is_enough(mute: Any, site: Site, visit: Visiting, speech: 
       return at.id || at.dataset.format || at.className || at.tagName.toLowerCase();
     }"""
     order = []
-    for _ in range(7):
+    # One link for each thing that the server does.
+    links = page.page.locator("#views a:visible").count()
+    for _ in range(links + 5):
         keyboard.press("Tab")
         order.append(page.call(focused))
         outline = page.call("() => getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
-    assert order == ["a", "a", "record", "open", "model", "language", "summary"]
+    assert order == [*(["a"] * links), "record", "open", "model", "language", "summary"]
+    assert links > 1
     page.page.locator("#open").focus()
     keyboard.press("Enter")
     page.state_is("Done")

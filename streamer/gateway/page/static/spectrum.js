@@ -4,7 +4,9 @@ const WINDOW = 1024;
 // For each rate about a hundred spectra per second.
 const HOP_S = 0.01;
 const BANDS = 80;
-const LOWEST_DB = -85;
+// Bands of speech are rarely louder or softer.
+const LOWEST_DB = -80;
+const HIGHEST_DB = -15;
 
 const melOf = (hz) => 2595 * Math.log10(1 + hz / 700);
 const hzOf = (mel) => 700 * (10 ** (mel / 2595) - 1);
@@ -47,7 +49,7 @@ export class Spectrum {
       weights.forEach((weight, i) => (power += weight * (this.real[first + i] ** 2 + this.imaginary[first + i] ** 2)));
       // A sine of full scale has a magnitude of a quarter of the window in its bin.
       const db = 10 * Math.log10(power / (WINDOW / 4) ** 2 + 1e-12);
-      return Math.max(0, Math.min(255, Math.round(255 * (1 - db / LOWEST_DB))));
+      return Math.max(0, Math.min(255, Math.round((255 * (db - LOWEST_DB)) / (HIGHEST_DB - LOWEST_DB))));
     });
   }
 }
