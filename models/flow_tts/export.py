@@ -28,6 +28,8 @@ from models.flow_tts.spell_export import write_spell
 from models.flow_tts.symbols import write_symbols
 
 CARD = Path(__file__).with_name("README.md")
+LICENCE = "lexicon.LICENSE"
+"""Of the dictionary that the lexicon was made of; it lies beside it."""
 _SYMBOLS, _FRAMES, _STEPS = 24, 30, 4
 _FREE: FreeLengths = {
     "symbols": ["symbols"], "encoded": ["symbols"], "log_durations": ["symbols"], "source": ["frames"],
@@ -75,6 +77,7 @@ def export_bundle(
         asset(folder, card, "README.md"),
         asset(folder, folder / "symbols.txt", "symbols.txt"),
         asset(folder, lexicon, "lexicon.txt.gz"),
+        asset(folder, lexicon.with_name(LICENCE), LICENCE),
     ]
     states = [state for graph in found.values() for state in graph.states]
     roles = _ROLES | ({"letters": "spell.letters", "sounds": "spell.sounds"} if spell else {})

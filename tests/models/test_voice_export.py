@@ -45,6 +45,7 @@ def bundle(voice: Voice, vocoder: Vocoder, tmp_path_factory: pytest.TempPathFact
     lexicon, card = folder / "lexicon.txt.gz", folder / "card.md"
     lexicon.write_bytes(gzip.compress(b"hello\tHH AH0 L OW1\n"))
     card.write_text("A toy.\n", encoding="utf-8")
+    (folder / "lexicon.LICENSE").write_text("Free.\n", encoding="utf-8")
     export_bundle(voice, vocoder, folder / "toy-voice", ABOUT, lexicon, card=card)
     return folder / "toy-voice"
 
