@@ -38,8 +38,10 @@ let attempt = 0; // counts wishes to start, so that one that was given up comes 
 async function loadModels() {
   try {
     const models = await server.models();
-    form.showModels(models.filter(({ task }) => task === "transcribe"));
+    const recognisers = models.filter(({ task }) => task === "transcribe");
+    form.showModels(recognisers);
     showOthers(models);
+    views.allow("transcribe", recognisers.length > 0);
     element("record").disabled = element("open").disabled = false;
     status.clear("models");
     status.clear("key");

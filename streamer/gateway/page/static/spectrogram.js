@@ -53,12 +53,12 @@ export class Spectrogram {
     const style = getComputedStyle(canvas);
     pen.fillStyle = style.getPropertyValue("--sunk");
     pen.fillRect(0, 0, width, height);
-    const { fromS, lengthS } = this.#shown();
+    const { startS, lengthS } = this.#shown();
     const { hopS, bands } = this.spectrum;
-    const xOf = (seconds) => ((seconds - fromS) / lengthS) * width;
-    const [first, last] = [Math.floor(fromS / hopS), Math.min(this.painted, Math.ceil((fromS + lengthS) / hopS))];
+    const xOf = (seconds) => ((seconds - startS) / lengthS) * width;
+    const [first, last] = [Math.floor(startS / hopS), Math.min(this.painted, Math.ceil((startS + lengthS) / hopS))];
     if (last > first) pen.drawImage(this.image, first, 0, last - first, bands, xOf(first * hopS), 0, ((last - first) * hopS * width) / lengthS, height);
-    this.#drawScale(pen, style, width, height, fromS, lengthS, xOf);
+    this.#drawScale(pen, style, width, height, startS, lengthS, xOf);
     if (this.heardS === null) return;
     pen.fillStyle = style.getPropertyValue("--record");
     pen.fillRect(xOf(this.heardS) - 1, 0, 2, height);
@@ -72,14 +72,14 @@ export class Spectrogram {
     const total = this.lengthS;
     const lengthS = Math.min(LONGEST_S, Math.max(SHORTEST_S, total));
     const wanted = (this.heardS ?? 0) - SEEN_BEFORE * lengthS;
-    return { fromS: Math.max(0, Math.min(wanted, total - lengthS)), lengthS };
+    return { startS: Math.max(0, Math.min(wanted, total - lengthS)), lengthS };
   }
 
-  #drawScale(pen, style, width, height, fromS, lengthS, xOf) {
+  #drawScale(pen, style, width, height, startS, lengthS, xOf) {
     const tickS = TICKS_S.find((seconds) => (seconds / lengthS) * width >= LEAST_TICK_PX) ?? TICKS_S.at(-1);
     pen.font = `${0.75 * parseFloat(getComputedStyle(document.documentElement).fontSize)}px ${style.getPropertyValue("--mono")}`;
     pen.textBaseline = "bottom";
-    for (let s = Math.ceil(fromS / tickS) * tickS; s < fromS + lengthS; s += tickS) {
+    for (let s = Math.ceil(startS / tickS) * tickS; s < startS + lengthS; s += tickS) {
       const x = Math.round(xOf(s));
       pen.fillStyle = style.getPropertyValue("--edge");
       pen.fillRect(x, height, 1, 5);

@@ -17,7 +17,7 @@ export class Views {
 
   #show() {
     const wanted = location.hash.slice(1);
-    const view = this.isThere[wanted] ? wanted : "transcribe";
+    const view = [wanted, ...Object.keys(this.isThere)].find((name) => this.isThere[name]) ?? "transcribe";
     document.body.dataset.view = view;
     for (const main of document.querySelectorAll("main")) main.hidden = main.dataset.view !== view;
     for (const link of this.links.querySelectorAll("a")) {
