@@ -6,6 +6,7 @@ and keeps the frames it needs, so any cutting into chunks gives the same mel, an
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -101,14 +102,14 @@ class Flow(nn.Module):
     def forward(self, mean: Tensor, pitch: Tensor, noise: Tensor) -> Tensor:
         """Whole utterances: mean f32[B, T, MELS], pitch i64[B, T, HALVES] and noise f32[B, T, MELS] to a mel."""
         given, x = conditions(mean, pitch), noise
-        for now, after in zip(self.times, self.times[1:], strict=False):
+        for now, after in pairwise(self.times):
             x = x + (after - now) * self.estimator(x, given, torch.full_like(x[:, 0, 0], now))
         return x
 
     def step(self, mean: Tensor, pitch: Tensor, noise: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
         """One chunk of any T with the caches f32[B, N, caches.size] of N Euler steps."""
         given, x, after_all = conditions(mean, pitch), noise, []
-        for index, (now, after) in enumerate(zip(self.times, self.times[1:], strict=False)):
+        for index, (now, after) in enumerate(pairwise(self.times)):
             velocity, row = self.estimator.step(x, given, torch.full_like(x[:, 0, 0], now), cache[:, index])
             x = x + (after - now) * velocity
             after_all.append(row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 pytestmark = pytest.mark.train
@@ -112,5 +114,5 @@ def test_the_grid_of_times() -> None:
     grid = times(6)
     assert grid[0] == 0
     assert grid[-1] == pytest.approx(1)
-    assert all(now < after for now, after in zip(grid, grid[1:], strict=False))
+    assert all(now < after for now, after in pairwise(grid))
     assert grid[1] - grid[0] < grid[-1] - grid[-2]

@@ -65,7 +65,7 @@ def test_finalize(bench: SpeechBench) -> None:
 
 def test_controls_wait_for_their_text(bench: SpeechBench) -> None:
     """Sent all at once, or each when the one before was answered: the same, and in the same order."""
-    parts = ["Hello", Finalize("a"), Text("Good mor"), Text("ning"), Finalize("b"), Finalize("c"), Text("Two. "), End()]
+    parts = ["Hello", Finalize("a"), Text("Good morn"), Text("ing"), Finalize("b"), Finalize("c"), Text("Two. "), End()]
     slow, fast = bench.open(FILE), bench.open(FILE)
     for part in parts:
         slow.send(part)
