@@ -41,6 +41,19 @@ LOUDEST = """async ([hz, rate, sizes]) => {
   }
   return columns.map((column) => [...column]);
 }"""
+# What a sound card would get, of a context that renders into memory.
+PLAYED = """async ([pieces, rate]) => {
+  const { SpeechPlayer } = await import("/page/speech_player.js");
+  const offline = new OfflineAudioContext(1, rate, rate);
+  offline.resume = () => {};
+  window.AudioContext = function () {
+    return offline;
+  };
+  const player = new SpeechPlayer(rate);
+  pieces.forEach((piece) => player.take(Int16Array.from(piece)));
+  const rendered = await offline.startRendering();
+  return { sound: [...rendered.getChannelData(0)].map((value) => Math.round(32768 * value)), heard: player.heard };
+}"""
 HEARD = """async ([text, words, samples]) => {
   const { SpokenText } = await import("/page/spoken_text.js");
   const place = document.createElement("p");
@@ -252,6 +265,20 @@ def test_a_tone_is_where_it_belongs(mute: Any, voice: Site, visit: Visiting, hz:
     assert abs(int(np.argmax(columns[-1])) + 1 - 81 * mel[0] / mel[1]) <= 1.5
     assert 210 <= max(columns[-1]) < 255
     assert np.median(columns[-1]) < 60
+
+
+def test_pieces_are_played_without_gaps(mute: Any, voice: Site, visit: Visiting) -> None:
+    """Sample after sample as they came, once there was time to begin."""
+    page = visit(mute, voice)
+    sound = np.random.default_rng(0).integers(-30_000, 30_000, 12_000)
+    pieces = [piece.tolist() for piece in np.split(sound, [1, 480, 481, 4801, 7003])]
+    found = page.call(PLAYED, [pieces, RATE])
+    played = np.array(found["sound"])
+    begin = int(np.flatnonzero(played)[0])
+    assert begin == round(0.08 * RATE)
+    np.testing.assert_array_equal(played[begin : begin + len(sound)], sound)
+    assert not played[begin + len(sound) :].any()
+    assert found["heard"] == len(sound)
 
 
 def test_marks_follow_the_sound(mute: Any, voice: Site, visit: Visiting) -> None:

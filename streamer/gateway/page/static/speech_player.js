@@ -6,17 +6,14 @@ const LEAD_S = 0.08;
 export class SpeechPlayer {
   #pieces = []; // { from, until: seconds of the context, sample: the first one, source }
   #samples = 0;
+  #until = 0;
 
   // Call it while a button is pressed: browsers play nothing that nobody asked for.
   constructor(rate) {
     this.rate = rate;
     this.context = new AudioContext({ sampleRate: rate });
     this.context.resume();
-    this.gaps = 0;
-    this.#until = 0;
   }
-
-  #until;
 
   // Takes 16-bit samples that follow the ones before.
   take(samples) {
@@ -24,9 +21,7 @@ export class SpeechPlayer {
     const buffer = context.createBuffer(1, samples.length, this.rate);
     const floats = buffer.getChannelData(0);
     samples.forEach((sample, i) => (floats[i] = sample / 32768));
-    const earliest = context.currentTime + LEAD_S;
-    if (this.#pieces.length && this.#until < context.currentTime) this.gaps++;
-    const from = this.#until > context.currentTime ? this.#until : earliest;
+    const from = this.#until > context.currentTime ? this.#until : context.currentTime + LEAD_S;
     const source = new AudioBufferSourceNode(context, { buffer });
     source.connect(context.destination);
     source.start(from);
