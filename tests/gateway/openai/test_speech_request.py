@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamer.errors import InvalidRequest, StreamerError
 from streamer.gateway.access import Access
@@ -157,3 +159,25 @@ def test_other_bodies_are_refused(body: bytes, message: str) -> None:
     """They have no parameter that could be named."""
     with pytest.raises(InvalidRequest, match=f"^{message}$"):
         read_speech_request(body, services())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = (*PLAIN, "response_format", "stream_format", "speed", "seed", "temperature", "instructions", "stream")
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4))
+def test_any_value_is_served_or_refused(members: dict[str, Any]) -> None:
+    """Never anything else, whatever is in the place of what was expected."""
+    try:
+        request = read(members)
+    except StreamerError as error:
+        refused = describe(error)
+    else:
+        refused = None
+        assert request.text.strip()
+        assert 0.5 <= request.options.speed <= 2
+    assert refused is None or len(refused["message"]) < 400
