@@ -50,10 +50,11 @@ def toy_flow(version: int, seed: int = 3) -> Flow:
     return _ready(Flow2(ENCODER, UNET) if version == 2 else Flow3(PLAIN, DIT))
 
 
-def toy_hift(version: int, seed: int = 4) -> Hift:
-    """A vocoder whose pitch goes through speech's range and is unvoiced at times."""
+def toy_hift(version: int, seed: int = 4, small: bool = False) -> Hift:
+    """A vocoder whose pitch goes through speech's range and is unvoiced at times; a third of its blocks if `small`."""
     torch.manual_seed(seed)
-    hift = Hift(HIFTS[version])
+    sizes = HIFTS[version]
+    hift = Hift(replace(sizes, block_kernels=(3,), source_kernels=(3, 3, 3), dilations=(3,)) if small else sizes)
     with torch.no_grad():
         hift.f0_predictor.classifier.weight *= 3000
         hift.f0_predictor.classifier.bias.fill_(150)
@@ -78,10 +79,12 @@ def _ready(module: Model) -> Model:
     return module.eval().requires_grad_(False)
 
 
-def toy_checkpoint(version: int) -> Checkpoint:
-    """All models of a version, as if they had been read from files."""
+def toy_checkpoint(version: int, small: bool = False) -> Checkpoint:
+    """All models of a version, as if they had been read from files; `small`: quick to export."""
     lm, settings = toy_lm(version), Settings(chunk=CHUNK, head_width=UNET.head_width)
-    return Checkpoint(version, toy_flow(version), toy_hift(version), lm, ids_of(lm.sizes, TOKENS), settings, (), ())
+    return Checkpoint(
+        version, toy_flow(version), toy_hift(version, small=small), lm, ids_of(lm.sizes, TOKENS), settings, (), ()
+    )
 
 
 @dataclass(frozen=True)
