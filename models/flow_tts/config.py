@@ -10,7 +10,7 @@ HALVES = 2
 """Pitch is told for each half of a frame."""
 FEATURES = MELS + HALVES
 """Columns of a frame between the graphs: the normalised log-mel, then the pitch of the halves."""
-TEMPERATURE = 0.3
+TEMPERATURE = 0.4
 """Deviation of the noise that the flow begins from, where 1 is that of training: chosen on the tuning split."""
 PITCH_STEPS = 16
 """Pitch is a whole number of sixteenths of a hertz, 0 where there is no voice, so that phases add up exactly."""
