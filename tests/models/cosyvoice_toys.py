@@ -19,12 +19,14 @@ from models.flow_tts.cosyvoice.config import (
     PlainEncoderSizes,
     UNetSizes,
 )
+from models.flow_tts.cosyvoice.export import parameters_of
 from models.flow_tts.cosyvoice.flow import Flow, Flow2, Flow3
+from models.flow_tts.cosyvoice.graphs import parts_of
 from models.flow_tts.cosyvoice.hift import Hift
 from models.flow_tts.cosyvoice.ids import ids_of
 from models.flow_tts.cosyvoice.lm import TokenLm
 from models.flow_tts.cosyvoice.noise import Seeded
-from models.flow_tts.cosyvoice.reference import Prompt, Synthesis
+from models.flow_tts.cosyvoice.reference import Prompt, Synthesis, TorchCalls
 from models.flow_tts.cosyvoice.settings import Settings
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -118,6 +120,13 @@ def whole(checkpoint: Checkpoint, utterance: Utterance, chunk: int | None = CHUN
     said = checkpoint.flow(tokens, mel, speaker, start, True, chunk)[:, mel.shape[1] :]
     source = torch.from_numpy(noise.source(0, said.shape[1]))[None]
     return said[0].numpy(), checkpoint.hift(said, source)[0].numpy()
+
+
+def stream_of(version: int, utterance: Utterance, options: Options = OPTIONS, slide: bool = False) -> Synthesis:
+    """The loop over the torch steps of a toy."""
+    checkpoint = toy_checkpoint(version)
+    calls, parameters = TorchCalls(parts_of(checkpoint, options)), parameters_of(checkpoint, options)
+    return Synthesis(calls, parameters, utterance.prompt, utterance.noise, slide)
 
 
 def in_hops(synthesis: Synthesis, tokens: np.ndarray, hops: list[int]) -> list[np.ndarray]:
