@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import re
 import sys
@@ -162,7 +163,7 @@ def test_what_was_trained_speaks(trained: tuple[Path, dict[str, str]], pool: Pat
     """By the command, in all ways: a file for each distinct prompt of the split, as long as its tokens."""
     out, _ = trained
     chosen = speak.prompts(pool, "dev", 2)
-    made = {way: _speak(out, pool, tmp_path / way, way) for way in speak.WAYS}
+    made = {way: _speak(out, ["--pool", str(pool)], tmp_path / way, way) for way in speak.WAYS}
     for way, found in made.items():
         assert sorted(found) == sorted(Path(one.clip.audio).stem for one in chosen), way
     speaker = speak.load(out, tmp_path / "vocoder.pt")
@@ -173,6 +174,19 @@ def test_what_was_trained_speaks(trained: tuple[Path, dict[str, str]], pool: Pat
         assert np.abs(made["whole"][name]).max() > 0
         assert not np.array_equal(made["whole"][name], made["streamed"][name])
         assert len(made["copied"][name]) % (2 * FRAME) == 0
+
+
+def test_a_text_is_pronounced_and_said(trained: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    """By the command, with the symbols of the lexicon; a way that needs a recording is refused."""
+    out, lexicon = trained[0], tmp_path / "lexicon.txt.gz"
+    lexicon.write_bytes(gzip.compress(b"ma\tM AA1\nsee\tS IY1\n"))
+    given = ["--text", "Ma, see.", "--lexicon", str(lexicon)]
+    (found,) = _speak(out, given, tmp_path / "said", "whole").values()
+    speaker = speak.load(out, tmp_path / "vocoder.pt")
+    expected = speaker.whole(["^", "M", "AA1", ",", "S", "IY1", "."])
+    np.testing.assert_allclose(found, np.clip(expected, -1, 1), atol=1e-4)
+    with pytest.raises(SystemExit):
+        _speak(out, given, tmp_path / "copied", "copied")
 
 
 def test_a_streamed_text_sounds_as_it_does_at_once() -> None:
@@ -200,13 +214,13 @@ def _train(main: Callable[[], None], pool: Path, out: Path, patch: pytest.Monkey
     return said.getvalue()
 
 
-def _speak(checkpoints: Path, pool: Path, out: Path, way: str) -> dict[str, np.ndarray]:
+def _speak(checkpoints: Path, given: list[str], out: Path, way: str) -> dict[str, np.ndarray]:
     vocoder = out.parent / "vocoder.pt"
     made = toy_vocoder()
     torch.save({"config": asdict(made.config), "average": dict(made.named_parameters())}, vocoder)
-    command = ["speak", "--checkpoints", str(checkpoints), "--vocoder", str(vocoder), "--pool", str(pool)]
+    command = ["speak", "--checkpoints", str(checkpoints), "--vocoder", str(vocoder), *given]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [*command, "--out", str(out), "--way", way, "--sentences", "2", "--chunk", "8"])
+        patch.setattr(sys, "argv", [*command, "--out", str(out), "--way", way, "--sentences", "2"])
         speak.main()
     return {path.stem: soundfile.read(path)[0] for path in out.iterdir()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,16 +48,17 @@ def toy_tokeniser(seed: int = 0) -> Tokeniser:
     return _ready(Tokeniser(TOKENISER))
 
 
-def toy_token_flow(seed: int = 1) -> TokenFlow:
-    """Tokens to mel, whose pitch comes and goes."""
+def toy_token_flow(seed: int = 1, small: bool = False) -> TokenFlow:
+    """Tokens to mel, whose pitch comes and goes; a `small` one has one layer and one step, to be exported soon."""
     torch.manual_seed(seed)
-    return _ready(TokenFlow(TOKEN_FLOW))
+    one = replace(TOKEN_FLOW, layers=1, flow=replace(FLOW, dilations=(2,), steps=1))
+    return _ready(TokenFlow(one if small else TOKEN_FLOW))
 
 
-def toy_lm(seed: int = 2) -> SpeechLm:
-    """A language model with opinions."""
+def toy_lm(seed: int = 2, small: bool = False) -> SpeechLm:
+    """A language model with opinions, of one layer if it is `small`."""
     torch.manual_seed(seed)
-    model = SpeechLm(LM)
+    model = SpeechLm(replace(LM, layers=1) if small else LM)
     with torch.no_grad():
         model.llm_decoder.weight.mul_(5)
     return _ready(model)

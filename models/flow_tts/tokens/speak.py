@@ -1,7 +1,8 @@
 """Say the held-out prompts by the token path and write a NAME.wav for each clip, as `evaluate --ours-wavs` reads them.
 
 Ways: `whole`, all text known before the speech; `streamed`, text that comes word by word while speech goes out;
-`copied`, the tokens of the recording itself, which tells what the tokeniser and the flow alone do to a voice.
+`copied`, the tokens of the recording itself, which tells what the tokeniser and the flow alone do to a voice. With
+`--text` and a lexicon it says texts instead, to `text0.wav` and on.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from models.flow_tts.tokens.layouts import Blocks
 from models.flow_tts.tokens.lm import SpeechLm, load_lm
 from models.flow_tts.tokens.streaming import Sound
 from models.flow_tts.tokens.tokeniser import load_tokeniser
+from models.flow_tts.transcribing import Transcriber
 from models.flow_tts.vocoder import Vocoder
 
 WAYS = ("whole", "streamed", "copied")
@@ -97,24 +99,31 @@ def main() -> None:
     sampling = Sampling(arguments.top_p, arguments.top_k, arguments.window, arguments.tau)
     speaker = load(arguments.checkpoints, arguments.vocoder, sampling=sampling, chunk=arguments.chunk)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    chosen = prompts(arguments.pool, arguments.split, arguments.sentences)
     copies = _copies(arguments) if arguments.way == "copied" else {}
-    for one in chosen:
+    for name, symbols in _chosen(arguments):
         if arguments.way == "streamed":
-            samples = np.concatenate([*speaker.streamed(words_of(one.symbols), arguments.seed)])
+            samples = np.concatenate([*speaker.streamed(words_of(symbols), arguments.seed)])
         elif arguments.way == "whole":
-            samples = speaker.whole(one.symbols, arguments.seed)
+            samples = speaker.whole(symbols, arguments.seed)
         else:
-            samples = speaker.sound(copies[one.clip.audio], arguments.seed)
-        name = f"{Path(one.clip.audio).stem}.wav"
-        soundfile.write(arguments.out / name, samples, RATE, "PCM_16")
-        print(f"{name}: {len(samples) / RATE:.2f} s, recorded {one.clip.frames / 50:.2f} s", flush=True)
+            samples = speaker.sound(copies[name], arguments.seed)
+        soundfile.write(arguments.out / f"{name}.wav", samples, RATE, "PCM_16")
+        print(f"{name}: {len(samples) / RATE:.2f} s", flush=True)
+
+
+def _chosen(arguments: argparse.Namespace) -> list[tuple[str, Sequence[str]]]:
+    """Names of files and the symbols that are to be said in each."""
+    if arguments.text:
+        to_symbols = Transcriber(arguments.lexicon)
+        return [(f"text{number}", to_symbols(text)) for number, text in enumerate(arguments.text)]
+    found = prompts(arguments.pool, arguments.split, arguments.sentences)
+    return [(Path(one.clip.audio).stem, one.symbols) for one in found]
 
 
 def _copies(arguments: argparse.Namespace) -> dict[str, list[int]]:
-    """Tokens of the recordings of a split by clip."""
+    """Tokens of the recordings of a split by name."""
     tokeniser = load_tokeniser(arguments.checkpoints / "tokeniser" / "checkpoint.pt")
-    clips = [one.clip.audio for one in read_alignments(arguments.pool, arguments.split)]
+    clips = [Path(one.clip.audio).stem for one in read_alignments(arguments.pool, arguments.split)]
     found = tokenised(tokeniser, [utterance(one) for one in recordings(arguments.pool, arguments.split)])
     return {name: one.tokens.tolist() for name, one in zip(clips, found, strict=True)}
 
@@ -128,7 +137,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder of lm, flow, vocoder and tokeniser")
     parser.add_argument("--vocoder", type=Path, help="checkpoint of vocoder_train, if it is elsewhere")
-    parser.add_argument("--pool", type=Path, required=True, help="folder of the recordings and their alignments")
+    parser.add_argument("--pool", type=Path, help="folder of the recordings and their alignments")
+    parser.add_argument("--text", nargs="+", default=[], help="texts to say in place of the pool's prompts")
+    parser.add_argument("--lexicon", type=Path, help="the asset lexicon.txt.gz, to pronounce them")
     parser.add_argument("--split", default="dev", help="whose prompts are spoken")
     parser.add_argument("--sentences", type=int, default=100, help="how many of them")
     parser.add_argument("--way", choices=WAYS, default="whole")
@@ -140,7 +151,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the new files")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.text and (arguments.lexicon is None or arguments.way == "copied"):
+        parser.error("--text: expected --lexicon beside it, and a way other than copied")
+    if not arguments.text and arguments.pool is None:
+        parser.error("expected --pool or --text, got neither")
+    return arguments
 
 
 if __name__ == "__main__":

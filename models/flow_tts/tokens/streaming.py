@@ -4,7 +4,7 @@ A chunk is made as soon as the tokens ahead of it are there. The flow and the vo
 noise depends on the seed and the number of its frame, so what comes out does not depend on how tokens arrive.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,7 +15,7 @@ from models.flow_tts.config import FEATURES, FRAME, MELS, TEMPERATURE
 from models.flow_tts.cosyvoice.config import TOKEN_FRAMES, Options
 from models.flow_tts.cosyvoice.flow import Flow2
 from models.flow_tts.cosyvoice.graphs import Part
-from models.flow_tts.cosyvoice.reference import TorchCalls, pages_of
+from models.flow_tts.cosyvoice.reference import Calls, TorchCalls, pages_of
 from models.flow_tts.cosyvoice.steps import EncodeStep
 from models.flow_tts.serving import FlowStep, VocoderStep, flow_states, vocoder_states
 from models.flow_tts.tokens.config import TOKENS_A_SECOND
@@ -60,11 +60,16 @@ class _Named:
         return self.made
 
 
+def _torch_calls(made: Mapping[str, SlottedGraph]) -> Calls:
+    return TorchCalls(cast(Sequence[Part], [_Named(*each) for each in made.items()]))
+
+
 class Sound:
     """One stream of tokens to samples.
 
     `chunk` is how many tokens are made at once, by default as in training; the encoder looks back at `pages` chunks, by
-    default those of 40 s. Up to there a stream is the whole under the mask of its chunks.
+    default those of 40 s. Up to there a stream is the whole under the mask of its chunks. `calls` run the graphs of a
+    bundle in place of these modules.
     """
 
     def __init__(
@@ -75,11 +80,11 @@ class Sound:
         chunk: int | None = None,
         temperature: float = TEMPERATURE,
         pages: int | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self._chunk = chunk or flow.config.chunk
         self._pages = pages or -(-SECONDS * TOKENS_A_SECOND // self._chunk)
-        made = graphs(flow, vocoder, self._chunk, self._pages)
-        self._calls = TorchCalls(cast(Sequence[Part], [_Named(*each) for each in made.items()]))
+        self._calls = calls or _torch_calls(graphs(flow, vocoder, self._chunk, self._pages))
         self._ahead, self._seed, self._temperature = flow.ahead, seed, temperature
         self._tokens: list[int] = []
         # Chunks and frames that were made, samples that were said.
