@@ -14,7 +14,7 @@ DIMS = 8
 TEXT_BLOCK, SPEECH_BLOCK = 12, 15
 """Text that arrives is read in blocks of so many symbols, each followed by so many tokens.
 
-CosyVoice 2 has 5 : 15 for pieces of words. A symbol is a phone or a gap and lasts 1.3 tokens at least in nearly all
+CosyVoice 2 has 5 : 15 for pieces of words. A symbol is a phone or a gap and lasts 1.4 to 5.4 tokens in
 recordings, so speech is always behind the text that was read.
 """
 CHUNK = 12
