@@ -11,7 +11,7 @@ pytestmark = pytest.mark.train
 
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
-from models.flow_tts.config import FEATURES, FRAME, HALVES, MELS  # noqa: E402
+from models.flow_tts.config import FEATURES, FRAME, HALVES, MELS, TEMPERATURE  # noqa: E402
 from models.flow_tts.tokens import fsq  # noqa: E402
 from models.flow_tts.tokens.data import NOTHING  # noqa: E402
 from models.flow_tts.tokens.flow import TokenFlow, masks  # noqa: E402
@@ -186,7 +186,7 @@ class _Listened(Sound):
 def _whole(model: TokenFlow, vocoder: Vocoder, prior: np.ndarray) -> np.ndarray:
     """Samples of all frames at once."""
     rows = torch.from_numpy(prior)[None]
-    noise = torch.from_numpy(normals(5, Noise.FLOW, 0, len(prior), MELS) * np.float32(0.3))[None]
+    noise = torch.from_numpy(normals(5, Noise.FLOW, 0, len(prior), MELS) * np.float32(TEMPERATURE))[None]
     hiss = torch.from_numpy(normals(5, Noise.WAVE, 0, len(prior), FRAME))[None]
     pitch = rows[:, :, MELS:].to(torch.int64)
     samples = vocoder(model.flow(rows[:, :, :MELS], pitch, noise), pitch, hiss).clamp(-1, 1)
