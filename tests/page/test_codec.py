@@ -55,8 +55,8 @@ def codec(loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
 
 
 def opened(visit: Visiting, which: Any, site: Site, **options: Any) -> browser.Visit:
+    """Where nothing else is served, the page is the codec's."""
     page = visit(which, site, **options)
-    page.page.get_by_role("link", name="Codec", exact=True).click()
     browser.playwright.expect(page.page.locator("#codec-record")).to_be_enabled()
     return page
 
