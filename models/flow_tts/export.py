@@ -64,7 +64,7 @@ def export_bundle(
     found = graphs(model, made)
     # Rows that share a batch may differ in the last bit: pitch and durations must not depend on who does.
     alone = {"max_batch": 1}
-    extra: dict[str, Mapping[str, Any]] = {"text_encode": alone, "expand": alone}
+    extra: dict[str, Mapping[str, Any]] = {"text_encode": alone, "expand": alone, **_SMALL}
     written, references = [], []
     for name, graph in found.items():
         inputs = [rows[0] for rows in _examples(graph, model, 1)]
@@ -110,6 +110,8 @@ def export_bundle(
     )
 
 
+# On a CPU more rows at a time are hardly cheaper, and whoever begins to speak waits for those that run.
+_SMALL = {"flow_step": {"max_batch": 2}, "vocoder_step": {"max_batch": 2}}
 _TABLES = {"step.vocoder.analysis": vocoder.analysis(), "step.vocoder.synthesis": vocoder.synthesis()}
 _ROLES = {
     "symbols": "text_encode.symbols",

@@ -77,6 +77,12 @@ class Runner:
             graph.name: GraphCall(sessions[graph.name], graph, self.arenas, self._pools, mode)
             for graph in bundle.manifest.graphs
         }
+        self._limits = {
+            graph.name: min(graph.max_batch or settings.max_batch, settings.max_batch)
+            for graph in bundle.manifest.graphs
+        }
+        with_state = [self._limits[graph.name] for graph in bundle.manifest.graphs if graph.pools]
+        self._program_limit = max(with_state, default=settings.max_batch)
         self._has_raised: set[str] = set()
         # What rows of each graph were seen to be fit: most are like others before them.
         self._fit: dict[str, set[object]] = {graph.name: set() for graph in bundle.manifest.graphs}
@@ -86,9 +92,8 @@ class Runner:
         return name in self._calls
 
     def max_batch(self, target: str) -> int:
-        """The most rows of one call of a graph, or of one batch of a program."""
-        limit = self._calls[target].graph.max_batch if target in self._calls else None
-        return min(limit or self._settings.max_batch, self._settings.max_batch)
+        """The most rows of one call of a graph, or of one batch of a program: what a graph with state takes at most."""
+        return self._limits.get(target, self._program_limit)
 
     def run(self, graph: str, rows: Sequence[Row]) -> list[Result]:
         """Run `graph` once for every row, in as few calls as shapes and `max_batch` allow.

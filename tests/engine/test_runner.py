@@ -78,13 +78,14 @@ def test_any_number_of_rows_is_run(toy: Toys, count: int) -> None:
 
 
 def test_a_graph_may_limit_its_batch(toy: Toys) -> None:
-    """The smaller of the manifest's and the setting's limit counts; programs have the setting's."""
+    """The smaller of the manifest's and the setting's limit counts; a program's is that of its graphs with state."""
     assert runner_of(toy(write_counter_asr), max_batch=4).max_batch("step") == 4
     assert runner_of(toy(write_counter_asr), max_batch=4).max_batch("some_program") == 4
     bundle = toy(write_variants)
     graphs = tuple(graph.model_copy(update={"max_batch": 2}) for graph in bundle.manifest.graphs)
     limited = type(bundle)(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), bundle.digest)
     assert runner_of(limited).max_batch("short") == 2
+    assert runner_of(limited).max_batch("some_program") == 2
 
 
 def test_variants_share_their_state(toy: Toys) -> None:
