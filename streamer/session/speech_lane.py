@@ -154,8 +154,13 @@ class SpeechLane:
 
     def next_step(self, now: float) -> TaskStep | None:
         """Return the next step to run, None while one is out, it is too early, or text is missing."""
-        if self._step_is_out or self.is_over or not self.task.has_work:
+        if self._step_is_out or self.is_over:
             return None
+        if not self.task.has_work:
+            # What was left of the text may have been nothing to say: controls that waited for it act now.
+            self._act_on_controls()
+            if self.is_over or not self.task.has_work:
+                return None
         frames = self._pacing.frames(now)
         if self._is_early and frames:
             self._since = now

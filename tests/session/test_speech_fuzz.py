@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamer.session.messages import (
@@ -47,6 +47,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> SpeechBench:
 
 
 @relaxed
+@example([Text("hello"), Finalize("f"), Text("#")], End(), "clauses")
 @given(st.lists(MESSAGES, max_size=12), ENDS, st.sampled_from(["clauses", "words"]))
 def test_any_messages(bench: SpeechBench, messages: list[Any], end: Any, pieces: str) -> None:
     """A number is so many steps. Every `Interrupt` is answered, and every `Finalize` that none came after."""
