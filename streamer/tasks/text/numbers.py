@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+T = TypeVar("T")
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # From here on a number is said digit by digit: nobody counts in it.
@@ -16,10 +18,25 @@ _CENTURY = 100
 
 @lru_cache(1)
 def load() -> ModuleType:
-    """Import `inflect`, which takes seconds: call it before streams come. Later calls cost nothing."""
-    import inflect
+    """Import `inflect`: call it before streams come. Later calls cost nothing.
+
+    Its methods are decorated to check types, for which typeguard compiles each of them anew: three seconds that every
+    start of a server would wait. What we pass is right without, so the decorator does nothing meanwhile.
+    """
+    import typeguard
+
+    decorator = typeguard.typechecked
+    setattr(typeguard, "typechecked", _as_it_is)  # noqa: B010 - an assignment would have to be of its overloads' type
+    try:
+        import inflect
+    finally:
+        setattr(typeguard, "typechecked", decorator)  # noqa: B010
 
     return inflect
+
+
+def _as_it_is(function: T) -> T:
+    return function
 
 
 def cardinal(number: str | int) -> list[str]:
