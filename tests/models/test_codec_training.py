@@ -173,7 +173,7 @@ def test_books_are_placed_when_the_warmup_is_over() -> None:
     train(model, some, 1)
     assert not any(torch.equal(book.codebook, old) for book, old in zip(model.quantiser.books, before, strict=True))
     latents = model.encoder(batch().samples).detach()
-    assert (model.quantiser(latents).latent - latents).square().mean() < 0.3 * latents.square().mean()
+    assert (model.quantiser(latents).latent - latents).square().mean() < 0.5 * latents.square().mean()
 
 
 def test_frozen_codes_stay_while_the_decoder_learns() -> None:
