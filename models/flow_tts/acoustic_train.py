@@ -13,6 +13,7 @@ from models.common.allocator import keep_freed_memory
 from models.common.parallel import Together
 from models.common.training import Progress, Schedule, Settings, Trainer
 from models.flow_tts.acoustic_data import Batch, collate, cut, draw_batches, recordings
+from models.flow_tts.bundle_weights import acoustic_weights
 from models.flow_tts.config import FRAME, HALVES, RATE, FlowConfig, TextConfig
 from models.flow_tts.flow import conditions
 from models.flow_tts.symbols import SYMBOLS
@@ -112,8 +113,10 @@ def main() -> None:
     together = Together()
     voice = Voice(TextConfig(len(SYMBOLS)), FlowConfig())
     if arguments.init:
-        saved = torch.load(arguments.init, weights_only=True)
-        voice.load_state_dict(voice.state_dict() | saved["average"])
+        known = dict(voice.named_parameters())
+        voice.load_state_dict(
+            known | {k: v for k, v in acoustic_weights(arguments.init).items() if k in known}, strict=False
+        )
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup, arguments.hold)
     settings = Settings(
         schedule, arguments.out, clip=1.0, ema_decay=0.995, checkpoint_every_s=120,
@@ -129,7 +132,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", type=Path, required=True, help="folder of the recordings and their alignments")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to begin from")
+    parser.add_argument("--init", type=Path, help="checkpoint or folder of a bundle to begin from")
     parser.add_argument("--budget-minutes", type=float, default=60.0, help="training time over all restarts")
     parser.add_argument("--evaluate-minutes", type=float, default=5.0)
     parser.add_argument("--batch", type=int, default=12, help="pieces in a batch")

@@ -15,6 +15,7 @@ from models.common.allocator import keep_freed_memory
 from models.common.parallel import Together
 from models.common.training import Progress, Schedule, Settings, Trainer
 from models.flow_tts import voice
+from models.flow_tts.bundle_weights import vocoder_weights
 from models.flow_tts.config import FRAME, TEMPERATURE, VocoderConfig
 from models.flow_tts.generated import generated_mels
 from models.flow_tts.mel import LogMel
@@ -135,8 +136,10 @@ def main() -> None:
     config = VocoderConfig()
     model = Vocoder(config)
     if arguments.init:
-        saved = torch.load(arguments.init, weights_only=True)
-        model.load_state_dict({**model.state_dict(), **saved["average"]})
+        known = dict(model.named_parameters())
+        model.load_state_dict(
+            known | {k: v for k, v in vocoder_weights(arguments.init).items() if k in known}, strict=False
+        )
     adversary = Adversary() if arguments.adversarial else None
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup, arguments.hold)
     settings = Settings(
@@ -160,7 +163,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", type=Path, required=True, help="folder of the decoded recordings")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to begin from")
+    parser.add_argument("--init", type=Path, help="checkpoint or folder of a bundle to begin from")
     parser.add_argument("--acoustic", type=Path, help="checkpoint of acoustic_train, to learn from its mels too")
     parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="of the noise those are made of")
     parser.add_argument("--adversarial", action="store_true", help="add discriminators")

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
 from models.common.parity import Chunks, EngineRun, largest_difference, torch_alone  # noqa: E402
+from models.flow_tts.bundle_weights import acoustic_weights, vocoder_weights  # noqa: E402
 from models.flow_tts.config import FEATURES, FRAME, MELS  # noqa: E402
 from models.flow_tts.expander import places  # noqa: E402
 from models.flow_tts.export import export_bundle, graphs  # noqa: E402
@@ -121,3 +122,10 @@ def test_the_bundle_checks(bundle: Path) -> None:
     manifest = load_bundle(bundle).manifest
     assert manifest.task.parameters["delay_samples"] == 720
     assert {graph.name for graph in manifest.graphs if graph.max_batch == 1} == {"text_encode", "expand"}
+
+
+def test_training_can_begin_from_a_bundle(voice: Voice, vocoder: Vocoder, bundle: Path) -> None:
+    """All parameters come back as they were exported."""
+    for model, weights in ((voice, acoustic_weights(bundle)), (vocoder, vocoder_weights(bundle))):
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(weights[name], parameter.data, rtol=0, atol=0, msg=name)
