@@ -170,10 +170,11 @@ def test_books_are_placed_when_the_warmup_is_over() -> None:
     before = [book.codebook.clone() for book in model.quantiser.books]
     train(model, some, 3)
     assert all(torch.equal(book.codebook, old) for book, old in zip(model.quantiser.books, before, strict=True))
-    train(model, some, 1)
+    # The encoder stands still, so that its latents are those that the words were placed by.
+    train(model, some, 1, rate=0.0)
     assert not any(torch.equal(book.codebook, old) for book, old in zip(model.quantiser.books, before, strict=True))
     latents = model.encoder(batch().samples).detach()
-    assert (model.quantiser(latents).latent - latents).square().mean() < 0.5 * latents.square().mean()
+    assert (model.quantiser(latents).latent - latents).square().mean() < 0.3 * latents.square().mean()
 
 
 def test_frozen_codes_stay_while_the_decoder_learns() -> None:
