@@ -13,7 +13,7 @@ from models.common.allocator import keep_freed_memory
 from models.common.parallel import Together
 from models.common.training import Progress, Schedule, Settings, Trainer
 from models.flow_tts.acoustic_data import Batch, collate, cut, draw_batches, recordings
-from models.flow_tts.bundle_weights import acoustic_weights
+from models.flow_tts.bundle_weights import acoustic_weights, begin_from
 from models.flow_tts.config import FRAME, HALVES, RATE, FlowConfig, TextConfig
 from models.flow_tts.flow import conditions
 from models.flow_tts.symbols import SYMBOLS
@@ -113,10 +113,7 @@ def main() -> None:
     together = Together()
     voice = Voice(TextConfig(len(SYMBOLS)), FlowConfig())
     if arguments.init:
-        known = dict(voice.named_parameters())
-        voice.load_state_dict(
-            known | {k: v for k, v in acoustic_weights(arguments.init).items() if k in known}, strict=False
-        )
+        begin_from(voice, acoustic_weights(arguments.init))
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup, arguments.hold)
     settings = Settings(
         schedule, arguments.out, clip=1.0, ema_decay=0.995, checkpoint_every_s=120,

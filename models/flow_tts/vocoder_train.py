@@ -15,8 +15,8 @@ from models.common.allocator import keep_freed_memory
 from models.common.parallel import Together
 from models.common.training import Progress, Schedule, Settings, Trainer
 from models.flow_tts import voice
-from models.flow_tts.bundle_weights import vocoder_weights
-from models.flow_tts.config import FRAME, TEMPERATURE, VocoderConfig
+from models.flow_tts.bundle_weights import begin_from, vocoder_weights
+from models.flow_tts.config import FRAME, RATE, TEMPERATURE, VocoderConfig
 from models.flow_tts.generated import generated_mels
 from models.flow_tts.mel import LogMel
 from models.flow_tts.pool import Clip, Pool, statistics
@@ -68,7 +68,7 @@ class Crops:
 
 
 class Objective:
-    """The loss of a batch: spectra and mel, and after `adversary_from` updates what discriminators say."""
+    """The loss of a batch: spectra and mel, and what discriminators say, if there is an adversary."""
 
     def __init__(self, model: Vocoder, progress: Progress, adversary: Adversary | None) -> None:
         self._model, self._progress, self._adversary = model, progress, adversary
@@ -90,7 +90,7 @@ class Objective:
             judged = self._adversary(samples, original)
             loss = loss + _ADVERSARIAL * judged["adversarial"] + _FEATURES * judged["features"]
             parts |= judged
-        return loss, {name: float(value.detach()) for name, value in parts.items()}, size * frames * FRAME / 24000
+        return loss, {name: float(value.detach()) for name, value in parts.items()}, size * frames * FRAME / RATE
 
 
 def evaluation(model: Vocoder, pool: Pool, scale: tuple[Tensor, Tensor]) -> Callable[[dict[str, Tensor]], str]:
@@ -136,10 +136,7 @@ def main() -> None:
     config = VocoderConfig()
     model = Vocoder(config)
     if arguments.init:
-        known = dict(model.named_parameters())
-        model.load_state_dict(
-            known | {k: v for k, v in vocoder_weights(arguments.init).items() if k in known}, strict=False
-        )
+        begin_from(model, vocoder_weights(arguments.init))
     adversary = Adversary() if arguments.adversarial else None
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup, arguments.hold)
     settings = Settings(

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
 from models.common.parity import Chunks, EngineRun, largest_difference, torch_alone  # noqa: E402
-from models.flow_tts.bundle_weights import acoustic_weights, vocoder_weights  # noqa: E402
+from models.flow_tts.bundle_weights import acoustic_weights, begin_from, vocoder_weights  # noqa: E402
 from models.flow_tts.config import FEATURES, FRAME, MELS  # noqa: E402
 from models.flow_tts.expander import places  # noqa: E402
 from models.flow_tts.export import export_bundle, graphs  # noqa: E402
@@ -126,6 +126,12 @@ def test_the_bundle_checks(bundle: Path) -> None:
 
 def test_training_can_begin_from_a_bundle(voice: Voice, vocoder: Vocoder, bundle: Path) -> None:
     """All parameters come back as they were exported."""
-    for model, weights in ((voice, acoustic_weights(bundle)), (vocoder, vocoder_weights(bundle))):
+    for model, other, weights in (
+        (voice, toy_voice(seed=1), acoustic_weights(bundle)), (vocoder, toy_vocoder(seed=1), vocoder_weights(bundle))
+    ):  # fmt: skip
+        begin_from(other, weights)
+        found = dict(other.named_parameters())
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(weights[name], parameter.data, rtol=0, atol=0, msg=name)
+            torch.testing.assert_close(found[name].data, parameter.data, rtol=0, atol=0, msg=name)
+        with pytest.raises(ValueError, match=r"^expected weights called .*, got none$"):
+            begin_from(other, {})
