@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
@@ -17,6 +17,7 @@ from models.flow_tts.bundle_weights import acoustic_weights, begin_from
 from models.flow_tts.config import FRAME, HALVES, RATE, FlowConfig, TextConfig
 from models.flow_tts.flow import conditions
 from models.flow_tts.symbols import SYMBOLS
+from models.flow_tts.tuning import averaged, line
 from models.flow_tts.vocoder import pitch_features
 from models.flow_tts.voice import Voice
 
@@ -90,17 +91,10 @@ def evaluation(voice: Voice, folder: Path) -> Callable[[dict[str, Tensor]], str]
     tuning = recordings(folder, "tune")
     batch = collate([cut(one, 0, len(one.symbols) - 1, 0) for one in tuning])
 
-    @torch.no_grad()
-    def report(weights: dict[str, Tensor]) -> str:
-        own = {name: value.clone() for name, value in voice.named_parameters()}
-        nn.Module.load_state_dict(voice, weights, strict=False)
-        voice.eval()
-        parts = losses(voice, batch, torch.Generator().manual_seed(0))
-        voice.train()
-        nn.Module.load_state_dict(voice, own, strict=False)
-        return "tune: " + " ".join(f"{name} {float(value):.4f}" for name, value in parts.items())
+    def report() -> str:
+        return line(losses(voice, batch, torch.Generator().manual_seed(0)))
 
-    return report
+    return averaged(voice, report)
 
 
 def main() -> None:

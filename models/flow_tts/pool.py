@@ -50,7 +50,7 @@ def write_pool(pack: Path, folder: Path) -> None:
             pitches.append(quantised_pitch(samples))
     np.save(folder / _PITCH, np.concatenate(pitches))
     (folder / _CLIPS).write_text(json.dumps([asdict(clip) for clip in clips]))
-    _write_statistics(folder, [clip for clip in clips if clip.split == "train"])
+    _write_statistics(folder)
 
 
 def quantised_pitch(samples: np.ndarray) -> np.ndarray:
@@ -90,9 +90,8 @@ def statistics(folder: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(found["mean"]), torch.from_numpy(found["deviation"])
 
 
-def _write_statistics(folder: Path, clips: list[Clip]) -> None:
-    pool = Pool(folder, "train")
-    rows = torch.cat([mel for _, mel in pool.mels()])
+def _write_statistics(folder: Path) -> None:
+    rows = torch.cat([mel for _, mel in Pool(folder, "train").mels()])
     np.savez(folder / _STATISTICS, mean=rows.mean(0).numpy(), deviation=rows.std(0).numpy())
 
 

@@ -20,6 +20,7 @@ from models.flow_tts.config import FRAME, RATE, TEMPERATURE, VocoderConfig
 from models.flow_tts.generated import generated_mels
 from models.flow_tts.mel import LogMel
 from models.flow_tts.pool import Clip, Pool, statistics
+from models.flow_tts.tuning import averaged, line
 from models.flow_tts.vocoder import DELAY, TURN, Vocoder
 from models.flow_tts.vocoder_loss import MelLoss, SpectralLoss
 
@@ -97,22 +98,20 @@ def evaluation(model: Vocoder, pool: Pool, scale: tuple[Tensor, Tensor]) -> Call
     """Tell losses on whole clips of the tuning split, with averaged weights."""
     spectral, distance, front = SpectralLoss(), MelLoss(), LogMel()
 
-    @torch.no_grad()
-    def report(weights: dict[str, Tensor]) -> str:
-        own = {name: value.clone() for name, value in model.named_parameters()}
-        nn.Module.load_state_dict(model, weights, strict=False)
+    clips = pool.clips[:_JUDGED_CLIPS]
+
+    def report() -> str:
         sums: dict[str, float] = {}
-        for clip in pool.clips[:_JUDGED_CLIPS]:
+        for clip in clips:
             original = torch.from_numpy(pool.samples(clip))[None]
             samples = resynthesise(model, front, original, torch.from_numpy(pool.pitch(clip))[None], scale)
             parts = spectral(samples[:, :-DELAY], original[:, :-DELAY])
             parts["mel"] = distance(samples[:, :-DELAY], original[:, :-DELAY])
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + float(value) / len(pool.clips[:_JUDGED_CLIPS])
-        nn.Module.load_state_dict(model, own, strict=False)
-        return "tune: " + " ".join(f"{name} {value:.4f}" for name, value in sums.items())
+                sums[name] = sums.get(name, 0.0) + float(value) / len(clips)
+        return line(sums)
 
-    return report
+    return averaged(model, report)
 
 
 def resynthesise(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.common.training import Progress, Trainer
+from models.flow_tts import tuning
 from models.flow_tts.config import FRAME, RATE, FlowConfig
 from models.flow_tts.flow import conditions
 from models.flow_tts.tokens import recipe
@@ -61,7 +62,7 @@ def report(model: TokenFlow, batch: Batch) -> str:
     for name, chunk in (("whole", None), ("chunked", model.config.chunk)):
         found = losses(model, batch, chunk, torch.Generator().manual_seed(0))
         parts |= {f"{name}_{part}": value for part, value in found.items()}
-    return recipe.line(floats(parts))
+    return tuning.line(floats(parts))
 
 
 def begin_from(model: TokenFlow, acoustic: Path) -> None:
@@ -89,7 +90,7 @@ def main() -> None:
     trainer = Trainer(model, settings, model.plain_config())
     found, tune = (tokenised(tokeniser, utterances(arguments.pool, split)) for split in ("train", "tune"))
     examples = drawn(found, arguments.batch, recipe.seed_of(arguments, trainer.progress.updates))
-    evaluate = recipe.averaged(model, lambda: report(model, collate(tune)))
+    evaluate = tuning.averaged(model, lambda: report(model, collate(tune)))
     trainer.run(map(collate, examples), Objective(model, trainer.progress), evaluate)
 
 

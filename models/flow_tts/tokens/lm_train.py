@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from models.common.training import Progress, Trainer
+from models.flow_tts import tuning
 from models.flow_tts.tokens import recipe
 from models.flow_tts.tokens.config import TOKENS_A_SECOND, lm_sizes
 from models.flow_tts.tokens.data import Utterance, drawn, tokenised, utterances
@@ -61,7 +62,7 @@ def report(model: SpeechLm, blocks: Blocks, tune: Sequence[Utterance]) -> str:
     for name, streamed in (("offline", False), ("interleaved", True)):
         loss, right = loss_of(model, *collate([sequenced(model, one, blocks, streamed) for one in tune]))
         parts |= {f"{name}_loss": float(loss), f"{name}_right": float(right)}
-    return recipe.line(parts)
+    return tuning.line(parts)
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def main() -> None:
     found, tune = (tokenised(tokeniser, utterances(arguments.pool, split)) for split in ("train", "tune"))
     examples = drawn(found, arguments.batch, recipe.seed_of(arguments, trainer.progress.updates))
     objective = Objective(model, blocks, arguments.corrupt, trainer.progress)
-    trainer.run(examples, objective, recipe.averaged(model, lambda: report(model, blocks, tune)))
+    trainer.run(examples, objective, tuning.averaged(model, lambda: report(model, blocks, tune)))
 
 
 if __name__ == "__main__":

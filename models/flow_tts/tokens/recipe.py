@@ -1,11 +1,9 @@
-"""What the recipes of the token path share: arguments, settings, and a report with averaged weights."""
+"""What the recipes of the token path share: arguments, settings and seeds."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from models.common.allocator import keep_freed_memory
 from models.common.training import Schedule, Settings
@@ -47,24 +45,3 @@ def settings(arguments: argparse.Namespace) -> Settings:
 def seed_of(arguments: argparse.Namespace, updates: int) -> int:
     """The seed of the batches that follow so many updates."""
     return int(arguments.seed * _SEEDS_APART + updates)
-
-
-def averaged(model: nn.Module, report: Callable[[], str]) -> Callable[[dict[str, Tensor]], str]:
-    """Report what the model does with averaged weights, and put its own back."""
-
-    @torch.no_grad()
-    def with_weights(weights: dict[str, Tensor]) -> str:
-        own = {name: value.clone() for name, value in model.named_parameters()}
-        nn.Module.load_state_dict(model, weights, strict=False)
-        model.eval()
-        said = report()
-        model.train()
-        nn.Module.load_state_dict(model, own, strict=False)
-        return said
-
-    return with_weights
-
-
-def line(parts: dict[str, float]) -> str:
-    """Named figures as one line."""
-    return "tune: " + " ".join(f"{name} {value:.4f}" for name, value in parts.items())

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from models.common.training import Trainer
+from models.flow_tts import tuning
 from models.flow_tts.config import FRAME, RATE
 from models.flow_tts.tokens import fsq, recipe
 from models.flow_tts.tokens.config import DIMS, TokeniserConfig
@@ -54,7 +55,7 @@ def report(model: Tokeniser, folder: Path) -> str:
     parts = floats(losses(model, collate(tune)))
     for name, found in (("tune", tune), ("train", utterances(folder, "train"))):
         parts |= {f"{name}_{key}": value for key, value in codebook(model, found).items() if key != "tokens"}
-    return recipe.line(parts)
+    return tuning.line(parts)
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def main() -> None:
     trainer = Trainer(model, settings, model.plain_config())
     found = utterances(arguments.pool, "train")
     examples = drawn(found, arguments.batch, recipe.seed_of(arguments, trainer.progress.updates))
-    evaluate = recipe.averaged(model, lambda: report(model, arguments.pool))
+    evaluate = tuning.averaged(model, lambda: report(model, arguments.pool))
     trainer.run(map(collate, examples), Objective(model), evaluate)
 
 
