@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from streamer.tasks.boxed import boxed
 from streamer.work import Array, Tensors
 
 _WORK, _DONE = "work", "done"
@@ -80,7 +79,7 @@ class Done:
 
 def pack_work(work: Work) -> Tensors:
     """Return the inputs of a row: equal shapes, whatever the work."""
-    return {_WORK: _boxed(work)}
+    return {_WORK: boxed(work)}
 
 
 def unpack_work(inputs: Tensors) -> Work:
@@ -91,16 +90,10 @@ def unpack_work(inputs: Tensors) -> Work:
 
 def pack_done(done: Done) -> Tensors:
     """Return the outputs of a row."""
-    return {_DONE: _boxed(done)}
+    return {_DONE: boxed(done)}
 
 
 def unpack_done(outputs: Tensors) -> Done:
     """Return what `pack_done` took."""
     done: Done = outputs[_DONE].item()
     return done
-
-
-def _boxed(thing: object) -> Array:
-    box: Array = np.empty((), object)
-    box[()] = thing
-    return box
