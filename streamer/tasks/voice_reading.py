@@ -56,7 +56,7 @@ class VoiceText:
             lexicon = read_lexicon(folder / manifest.task.assets["lexicon"])
         except BundleError as error:
             raise BundleError(f"bundle {manifest.name}: {error}") from None
-        # Takes seconds, once per process, and only servers with a voice need it.
+        # Only servers with a voice need it.
         from streamer.tasks.text.numbers import load
         from streamer.tasks.text.reader import Reader
 
