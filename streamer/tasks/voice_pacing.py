@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
-# Frames of a step: little where somebody waits for sound, more where there is time, for that costs less.
+# Frames of a step: little where somebody waits for sound, more where there is time, for that costs less: 43, 30 and
+# 26 ms a second of sound. But whoever begins to speak waits for the step that runs.
 FIRST, MIDDLE, LARGE = 10, 25, 50
-# More audio than this ahead of playback is time enough.
+# Whoever only wants to have the audio soon has the second part of it soon too.
 _MIDDLE_UNTIL_S = 1.0
 
 
@@ -34,10 +35,13 @@ class Pacing:
     def frames(self, now: float) -> int:
         """Return how many frames to make next, 0 if it is too early for any."""
         ahead_s = self.ahead_s(now)
-        wanted = FIRST if not ahead_s else MIDDLE if ahead_s <= _MIDDLE_UNTIL_S else LARGE
+        if not ahead_s:
+            return FIRST
+        if math.isinf(self._lead_s):
+            return MIDDLE if ahead_s <= _MIDDLE_UNTIL_S else LARGE
         # A billionth is rounding.
-        fitting = [size for size in (LARGE, MIDDLE, FIRST) if ahead_s + size * self._frame_s <= self._lead_s + 1e-9]
-        return next((size for size in fitting if size <= wanted), 0)
+        fits = (size for size in (MIDDLE, FIRST) if ahead_s + size * self._frame_s <= self._lead_s + 1e-9)
+        return next(fits, 0)
 
     def deadline(self, since: float) -> float:
         """Return when audio that could be made `since` then should be there: when the listener has heard the rest.

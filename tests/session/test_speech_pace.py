@@ -53,17 +53,18 @@ def frames_of(stream: SpeechStream) -> list[int]:
 
 @pytest.mark.parametrize("mode", ["live", "file"])
 def test_chunks_grow(bench: SpeechBench, mode: str) -> None:
-    """The first is short, to be heard soon, and larger ones follow once their listener has enough to hear."""
+    """The first is short, to be heard soon; the largest ones are for files, for they hold up who begins to speak."""
     stream = bench.open(replace(FILE, mode=mode))
     stream.send("hello world " * 60)
     bench.run(stream)
     first, *rest = frames_of(stream)
     assert first <= 10
     # 9 frames and a bit are 0.18 s; then 0.68 s, then more than a second.
-    assert rest[:3] == [25, 25, 50]
+    assert rest[:2] == [25, 25]
     if mode == "file":
         assert set(rest[2:-1]) == {50}
     else:
+        assert set(rest[2:-1]) == {25}
         assert len(stream.samples) <= 3 * RATE
 
 

@@ -9,15 +9,16 @@ import pytest
 from streamer.tasks.voice_pacing import Pacing
 
 
-def test_chunks_grow_with_what_is_left_to_hear() -> None:
-    """Ten frames where there is nothing, 25 up to a second, then 50."""
-    pacing = Pacing(0.02)
+@pytest.mark.parametrize(("lead_s", "then"), [(3.0, 25), (math.inf, 50)])
+def test_first_steps_are_short(lead_s: float, then: int) -> None:
+    """Ten frames where there is nothing left to hear; then 25, and 50 once there is a second if nobody listens."""
+    pacing = Pacing(0.02, lead_s)
     assert pacing.frames(5.0) == 10
-    for made_s, expected in ((0.2, 25), (0.8, 25), (0.01, 50), (100.0, 50)):
+    for made_s, expected in ((0.2, 25), (0.8, 25), (0.01, then)):
         pacing.made(made_s, 5.0)
         assert pacing.frames(5.0) == expected
-    assert pacing.ahead_s(6.0) == pytest.approx(100.01)
-    assert pacing.frames(106.5) == 10
+    assert pacing.ahead_s(5.5) == pytest.approx(0.51)
+    assert pacing.frames(6.1) == 10
 
 
 @pytest.mark.parametrize("lead_s", [0.5, 0.7, 2.0, 3.0, 60.0])
