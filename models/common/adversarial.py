@@ -1,6 +1,7 @@
 """Adversarial training: small discriminators over spectra, hinge losses and feature matching."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,8 +11,6 @@ from torch.nn import functional
 from models.common.parallel import Together
 from models.common.spectra import spectra
 
-# Lengths of the STFTs that are judged.
-_LENGTHS = (256, 512, 1024)
 # Frequencies that make channels.
 _PATCH = 8
 _FLOOR = 1e-6
@@ -51,10 +50,20 @@ class Discriminator(nn.Module):
 
 
 class Adversary:
-    """Discriminators with their own optimiser; each update trains one of them and judges the decoder by it."""
+    """Discriminators with their own optimiser; each update trains one of them and judges the decoder by it.
 
-    def __init__(self, channels: int = 48, rate: float = 5e-4, device: str = "cpu", seed: int = 0) -> None:
-        self.discriminators = nn.ModuleList(Discriminator(length, channels) for length in _LENGTHS).to(device)
+    `lengths` are those of the STFTs that are judged, in samples.
+    """
+
+    def __init__(
+        self,
+        channels: int = 48,
+        rate: float = 5e-4,
+        device: str = "cpu",
+        seed: int = 0,
+        lengths: Sequence[int] = (256, 512, 1024),
+    ) -> None:
+        self.discriminators = nn.ModuleList(Discriminator(length, channels) for length in lengths).to(device)
         self._optimiser = torch.optim.AdamW(self.discriminators.parameters(), rate, betas=(0.8, 0.99))
         self._rng = random.Random(seed)
         # All processes draw the same discriminator and keep its weights equal.
@@ -62,7 +71,7 @@ class Adversary:
 
     def __call__(self, decoded: Tensor, original: Tensor) -> dict[str, Tensor]:
         """Learn to tell f32[B, n] from f32[B, n], then judge: parts `adversarial` and `features` for the decoder."""
-        discriminator = self.discriminators[self._rng.randrange(len(_LENGTHS))]
+        discriminator = self.discriminators[self._rng.randrange(len(self.discriminators))]
         parts, wanted = self._learn(discriminator, decoded.detach(), original)
         discriminator.requires_grad_(False)
         score, features = discriminator(decoded)

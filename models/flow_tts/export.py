@@ -12,13 +12,16 @@ from models.common.bundle_writer import asset, sha256, state_entry, write_graph,
 from models.common.onnx_export import FreeLengths, round_weights
 from models.common.slots import SlottedGraph
 from models.flow_tts import vocoder, voice
+from models.flow_tts.bundle_weights import begin_from, vocoder_weights
 from models.flow_tts.config import FRAME, MELS, RATE, TEMPERATURE, VocoderConfig
+from models.flow_tts.grain import Grain
 from models.flow_tts.serving import (
     ExpandStep,
     FlowStep,
     TextStep,
     VocoderStep,
     example,
+    flow_noise,
     flow_states,
     noise,
     vocoder_states,
@@ -37,12 +40,13 @@ _FREE: FreeLengths = {
 }  # fmt: skip
 
 
-def graphs(model: voice.Voice, made: vocoder.Vocoder) -> dict[str, SlottedGraph]:
+def graphs(model: voice.Voice, made: vocoder.Vocoder, grain: Grain | None = None) -> dict[str, SlottedGraph]:
     """The graphs of the bundle by name."""
+    flow = FlowStep(model.flow, grain)
     return {
         "text_encode": SlottedGraph(TextStep(model.encoder), ["symbols"], ["encoded", "log_durations"], []),
         "expand": SlottedGraph(ExpandStep(model.expander), ["encoded", "source", "place"], ["prior"], []),
-        "flow_step": SlottedGraph(FlowStep(model.flow), ["prior", "noise"], ["mel"], flow_states(model.flow)),
+        "flow_step": SlottedGraph(flow, ["prior", "noise"], ["mel"], flow_states(model.flow, grain)),
         "vocoder_step": SlottedGraph(VocoderStep(made), ["mel", "noise"], ["pcm"], vocoder_states(made)),
     }
 
@@ -55,22 +59,23 @@ def export_bundle(
     lexicon: Path,
     spell: Mapping[str, Any] | None = None,
     card: Path = CARD,
+    grain: Grain | None = None,
 ) -> None:
     """Write the bundle; `about` holds name, version, description and licence, `spell` the entry of a written graph."""
     folder.mkdir(parents=True, exist_ok=True)
     for module in (model, made):
         module.eval()
         round_weights(module)
-    found = graphs(model, made)
+    found = graphs(model, made, grain)
     # Rows that share a batch may differ in the last bit: pitch and durations must not depend on who does.
     alone = {"max_batch": 1}
     extra: dict[str, Mapping[str, Any]] = {"text_encode": alone, "expand": alone, **_SMALL}
     written, references = [], []
     for name, graph in found.items():
-        inputs = [rows[0] for rows in _examples(graph, model, 1)]
+        inputs = [rows[0] for rows in _examples(graph, model, 1, grain)]
         tables = _TABLES if name == "vocoder_step" else {}
         written.append(write_graph(folder, name, graph, inputs, extra.get(name, {}), free=_FREE, tables=tables))
-        steps = dict(zip(graph.inputs, (rows[:, 0] for rows in _examples(graph, model, _STEPS)), strict=True))
+        steps = dict(zip(graph.inputs, (rows[:, 0] for rows in _examples(graph, model, _STEPS, grain)), strict=True))
         references.append(write_reference(folder, name, graph, steps))
     write_symbols(folder / "symbols.txt")
     files = [
@@ -130,21 +135,25 @@ _ROLES = {
 }
 
 
-def _examples(graph: SlottedGraph, model: nn.Module, steps: int) -> list[torch.Tensor]:
+def _examples(graph: SlottedGraph, model: nn.Module, steps: int, grain: Grain | None) -> list[torch.Tensor]:
     """Example inputs `[steps, B = 2, *dims]` in the order of the graph's inputs."""
     assert isinstance(model, voice.Voice)
     width = model.encoder.config.width
 
     def rows(name: str, seed: int) -> torch.Tensor:
         if name == "noise":
-            return noise(MELS if "prior" in graph.inputs else FRAME, 2, _FRAMES, seed)
+            return noise(flow_noise(grain) if "prior" in graph.inputs else FRAME, 2, _FRAMES, seed)
         return example(name, 2, _FRAMES, _SYMBOLS, width, seed)
 
     return [torch.stack([rows(name, seed) for seed in range(steps)]) for name in graph.inputs]
 
 
 def load_vocoder(path: Path) -> vocoder.Vocoder:
-    """Read the averaged weights of a checkpoint of `vocoder_train`."""
+    """Read the averaged weights of a checkpoint of `vocoder_train`, or those of the folder of a bundle."""
+    if path.is_dir():
+        made = vocoder.Vocoder(VocoderConfig())
+        begin_from(made, vocoder_weights(path))
+        return made.eval()
     saved = torch.load(path, weights_only=True, map_location="cpu")
     made = vocoder.Vocoder(VocoderConfig(**saved["config"]))
     made.load_state_dict(made.state_dict() | saved["average"])
@@ -154,10 +163,13 @@ def load_vocoder(path: Path) -> vocoder.Vocoder:
 def main() -> None:
     """Run from the command line; see --help."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--acoustic", type=Path, required=True, help="checkpoint of acoustic_train")
-    parser.add_argument("--vocoder", type=Path, required=True, help="checkpoint of vocoder_train")
+    parser.add_argument("--acoustic", type=Path, required=True, help="checkpoint of acoustic_train, or a bundle")
+    parser.add_argument("--vocoder", type=Path, required=True, help="checkpoint of vocoder_train, or a bundle")
+    parser.add_argument("--grain", type=Path, help="deviations that roughness measured of the two")
     parser.add_argument("--lexicon", type=Path, required=True, help="the asset lexicon.txt.gz")
-    parser.add_argument("--spell", type=Path, help="checkpoint of spell_train; without it unknown words are letters")
+    parser.add_argument(
+        "--spell", type=Path, help="checkpoint of spell_train, or a bundle; without it unknown words are letters"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--name", default="voice-en")
     parser.add_argument("--version", default="0.1.0")
@@ -170,7 +182,8 @@ def main() -> None:
     }
     spell = write_spell(arguments.out, load_checkpoint(arguments.spell)) if arguments.spell else None
     made = load_vocoder(arguments.vocoder)
-    export_bundle(voice.load(arguments.acoustic), made, arguments.out, about, arguments.lexicon, spell)
+    grain = Grain(torch.load(arguments.grain, weights_only=True)) if arguments.grain else None
+    export_bundle(voice.load(arguments.acoustic), made, arguments.out, about, arguments.lexicon, spell, grain=grain)
     print(f"wrote {arguments.out}: {sha256(arguments.out / 'manifest.json')}")
 
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from models.common.slots import Rows, State, StateSpec, Update
-from models.flow_tts.config import FEATURES, FRAME, MELS
+from models.flow_tts.config import FEATURES, MELS
 from models.flow_tts.expander import Expander
 from models.flow_tts.flow import Flow
+from models.flow_tts.grain import Grain
 from models.flow_tts.text_encoder import TextEncoder
 from models.flow_tts.vocoder import Vocoder
 
@@ -44,19 +45,25 @@ class ExpandStep(nn.Module):
 
 
 class FlowStep(nn.Module):
-    """`flow_step`: some frames, all Euler steps; the pitch passes through."""
+    """`flow_step`: some frames, all Euler steps, and their grain if there is one; the pitch passes through."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, grain: Grain | None = None) -> None:
         super().__init__()
-        self.flow = flow
+        self.flow, self.grain = flow, grain
 
     def forward(self, inputs: Rows, state: State) -> Stepped:
-        """Map `prior` f32[B, T, FEATURES] and `noise` f32[B, T, MELS] to `mel` f32[B, T, FEATURES]."""
+        """Map `prior` f32[B, T, FEATURES] and `noise` f32[B, T, flow_noise(grain)] to `mel` f32[B, T, FEATURES]."""
         prior, cache = inputs["prior"], state["flow_cache"]
         assert isinstance(cache, Tensor)
-        pitch = prior[:, :, MELS:]
-        mel, after = self.flow.step(prior[:, :, :MELS], pitch.to(torch.int64), inputs["noise"], cache)
-        return {"mel": torch.cat([mel, pitch], 2)}, {"flow_cache": after}
+        pitch, noise = prior[:, :, MELS:], inputs["noise"]
+        mel, after = self.flow.step(prior[:, :, :MELS], pitch.to(torch.int64), noise[:, :, :MELS], cache)
+        updates: dict[str, Update] = {"flow_cache": after}
+        if self.grain is not None:
+            past = state["grain_cache"]
+            assert isinstance(past, Tensor)
+            rough, heard = self.grain.step(noise[:, :, MELS:], past)
+            mel, updates = mel + rough, updates | {"grain_cache": heard}
+        return {"mel": torch.cat([mel, pitch], 2)}, updates
 
 
 class VocoderStep(nn.Module):
@@ -78,10 +85,16 @@ class VocoderStep(nn.Module):
         return {"pcm": pcm}, {"vocoder_cache": after, "phase": turned[:, None]}
 
 
-def flow_states(flow: Flow) -> list[StateSpec]:
-    """The caches of all Euler steps."""
+def flow_noise(grain: Grain | None) -> int:
+    """Numbers of noise that a frame of `flow_step` takes: what the flow begins from, then what the grain is made of."""
+    return MELS if grain is None else 2 * MELS
+
+
+def flow_states(flow: Flow, grain: Grain | None = None) -> list[StateSpec]:
+    """The caches of all Euler steps, and the frames of noise that the grain keeps."""
     estimator = flow.estimator
-    return [StateSpec("flow_cache", (estimator.config.steps, estimator.caches.size), group="flow")]
+    states = [StateSpec("flow_cache", (estimator.config.steps, estimator.caches.size), group="flow")]
+    return states if grain is None else [*states, StateSpec("grain_cache", (grain.past, MELS), group="flow")]
 
 
 def vocoder_states(vocoder: Vocoder) -> list[StateSpec]:
@@ -110,5 +123,4 @@ def example(name: str, batch: int, frames: int, symbols: int, width: int, seed: 
 
 def noise(width: int, batch: int, frames: int, seed: int = 0) -> Tensor:
     """Standard normal f32[B, T, width] for examples."""
-    assert width in (MELS, FRAME)
     return torch.randn(batch, frames, width, generator=torch.Generator().manual_seed(seed))

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.common.layers import HIDDEN, Attention, Rotary
+from models.common.onnx_export import read_weights
+from models.flow_tts.bundle_weights import begin_from
 from models.flow_tts.symbols import IDS, LETTERS, PHONES, SYMBOLS
 
 BLANK = 0
@@ -118,7 +120,11 @@ def is_spelled(word: str) -> bool:
 
 
 def load_checkpoint(path: Path) -> Spelling:
-    """Load the averaged weights of a training checkpoint, safely."""
+    """Load the averaged weights of a training checkpoint, or those of the folder of a bundle, safely."""
+    if path.is_dir():
+        model = Spelling(Config())
+        begin_from(model, read_weights(path / "spell.onnx", "step.model."))
+        return model.eval()
     saved = torch.load(path, weights_only=True, map_location="cpu")
     model = Spelling(Config(**saved["config"]))
     model.load_state_dict(saved["average"])

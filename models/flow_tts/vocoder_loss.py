@@ -1,5 +1,7 @@
 """How far the vocoder's samples are from the recording: spectra at several resolutions and a mel distance."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +9,8 @@ from models.common.spectra import powers
 from models.flow_tts.mel import FLOOR, WINDOW, filters
 
 LENGTHS = (128, 256, 512, 1024, 2048)
+ENVELOPES = (128, 256, 512)
+"""Those too short to tell one harmonic from the next: an adversary judges what is finer."""
 _LOG_FLOOR = 1e-4
 
 
@@ -16,16 +20,17 @@ class SpectralLoss(nn.Module):
     Noise is never the recording's: an L2 would want it quieter than it is, the median of a logarithm does not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lengths: Sequence[int] = LENGTHS) -> None:
         super().__init__()
-        for length in LENGTHS:
+        self.lengths = tuple(lengths)
+        for length in self.lengths:
             window = torch.hann_window(length)
             self.register_buffer(f"window{length}", window / window.square().sum().sqrt(), persistent=False)
 
     def forward(self, samples: Tensor, original: Tensor) -> dict[str, Tensor]:
         """Means over all resolutions of f32[B, n] against f32[B, n]: parts `log` and `root`."""
         logs, roots = [], []
-        for length in LENGTHS:
+        for length in self.lengths:
             one, other = self._magnitudes(samples, length), self._magnitudes(original, length)
             logs.append(((one + _LOG_FLOOR).log() - (other + _LOG_FLOOR).log()).abs().mean())
             roots.append((one.sqrt() - other.sqrt()).abs().mean())

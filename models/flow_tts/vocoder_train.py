@@ -22,12 +22,15 @@ from models.flow_tts.mel import LogMel
 from models.flow_tts.pool import Clip, Pool, statistics
 from models.flow_tts.tuning import averaged, line
 from models.flow_tts.vocoder import DELAY, TURN, Vocoder
-from models.flow_tts.vocoder_loss import MelLoss, SpectralLoss
+from models.flow_tts.vocoder_loss import ENVELOPES, LENGTHS, MelLoss, SpectralLoss
 
 _SEEDS_APART = 1_000_003
 # Frames at the start of a crop whose past the vocoder was not told: they are not judged.
 _BLIND = 8
-_ADVERSARIAL, _FEATURES, _MEL, _ROOT = 0.15, 0.3, 0.5, 5.0
+_MEL, _ROOT = 0.5, 5.0
+_ADVERSARIAL, _FEATURES = 0.3, 1.0
+# Transforms that the discriminators judge: from half a frame of the mel to where each harmonic stands alone.
+_JUDGED = (512, 1024, 2048)
 _JUDGED_CLIPS = 12
 _GENERATED = 0.5
 
@@ -73,7 +76,8 @@ class Objective:
 
     def __init__(self, model: Vocoder, progress: Progress, adversary: Adversary | None) -> None:
         self._model, self._progress, self._adversary = model, progress, adversary
-        self._spectral, self._mel = SpectralLoss(), MelLoss()
+        self._spectral = SpectralLoss(ENVELOPES if adversary else LENGTHS)
+        self._mel = MelLoss()
 
     def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, float], float]:
         """Return the loss, its parts and the seconds of audio."""
@@ -136,7 +140,7 @@ def main() -> None:
     model = Vocoder(config)
     if arguments.init:
         begin_from(model, vocoder_weights(arguments.init))
-    adversary = Adversary() if arguments.adversarial else None
+    adversary = Adversary(lengths=_JUDGED) if arguments.adversarial else None
     schedule = Schedule(60 * arguments.budget_minutes, arguments.rate, arguments.warmup, arguments.hold)
     settings = Settings(
         schedule, arguments.out, betas=(0.8, 0.99), clip=20.0, checkpoint_every_s=120,

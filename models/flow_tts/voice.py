@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.flow_tts.bundle_weights import acoustic_weights, begin_from
 from models.flow_tts.config import TEMPERATURE, FlowConfig, TextConfig
 from models.flow_tts.expander import Expander, places
 from models.flow_tts.flow import Flow
+from models.flow_tts.symbols import SYMBOLS
 from models.flow_tts.text_encoder import TextEncoder
 
 # A symbol of fewer frames than this, on the scale of logarithms, has none.
@@ -54,7 +56,11 @@ def frame_counts(logs: Tensor, speed: float = 1.0) -> Tensor:
 
 
 def load(path: Path) -> Voice:
-    """Read the averaged weights of a checkpoint."""
+    """Read the averaged weights of a checkpoint, or those of the folder of a bundle."""
+    if path.is_dir():
+        voice = Voice(TextConfig(len(SYMBOLS)), FlowConfig())
+        begin_from(voice, acoustic_weights(path))
+        return voice.eval()
     saved = torch.load(path, weights_only=True, map_location="cpu")
     text, flow = saved["config"]["text"], saved["config"]["flow"]
     voice = Voice(TextConfig(**text), FlowConfig(**flow | {"dilations": tuple(flow["dilations"])}))

@@ -18,6 +18,8 @@ from models.flow_tts.bundle_weights import acoustic_weights, begin_from, vocoder
 from models.flow_tts.config import FEATURES, FRAME, MELS  # noqa: E402
 from models.flow_tts.expander import places  # noqa: E402
 from models.flow_tts.export import export_bundle, graphs  # noqa: E402
+from models.flow_tts.grain import Grain  # noqa: E402
+from models.flow_tts.serving import flow_noise  # noqa: E402
 from models.flow_tts.vocoder import Vocoder  # noqa: E402
 from models.flow_tts.voice import Voice, frame_counts  # noqa: E402
 from streamer.bundle.loader import load_bundle  # noqa: E402
@@ -27,6 +29,7 @@ from tests.models.codec_toys import run  # noqa: E402
 from tests.models.voice_toys import mels, normal, pitches, toy_vocoder, toy_voice  # noqa: E402
 
 SEED = 5
+GRAIN = Grain(torch.linspace(0, 0.5, MELS))
 ABOUT = {"name": "toy-voice", "version": "0.0.1", "description": "random weights", "licence": "Apache-2.0"}
 
 
@@ -47,7 +50,7 @@ def bundle(voice: Voice, vocoder: Vocoder, tmp_path_factory: pytest.TempPathFact
     lexicon.write_bytes(gzip.compress(b"hello\tHH AH0 L OW1\n"))
     card.write_text("A toy.\n", encoding="utf-8")
     (folder / "lexicon.LICENSE").write_text("Free.\n", encoding="utf-8")
-    export_bundle(voice, vocoder, folder / "toy-voice", ABOUT, lexicon, card=card)
+    export_bundle(voice, vocoder, folder / "toy-voice", ABOUT, lexicon, card=card, grain=GRAIN)
     return folder / "toy-voice"
 
 
@@ -59,7 +62,7 @@ def features(frames: int, seed: int) -> np.ndarray:
 
 def stream(graph: str, rng: np.random.Generator, steps: int, frames: int) -> Chunks:
     """Chunks of one length: batches are of equal ones."""
-    width = {"flow_step": MELS, "vocoder_step": FRAME}[graph]
+    width = {"flow_step": flow_noise(GRAIN), "vocoder_step": FRAME}[graph]
     name = {"flow_step": "prior", "vocoder_step": "mel"}[graph]
     return [
         {
@@ -76,7 +79,7 @@ def test_interleaved_streams_equal_each_alone(
 ) -> None:
     """Slots are shuffled, reused and dirty, batches random."""
     rng = np.random.default_rng(SEED)
-    graph = graphs(voice, vocoder)[name]
+    graph = graphs(voice, vocoder, GRAIN)[name]
     streams = [stream(name, rng, int(rng.integers(2, 7)), int(rng.choice([2, 5]))) for _ in range(20)]
     alone = [torch_alone(graph, chunks) for chunks in streams]
     assert largest_difference(alone, EngineRun(bundle, name).run(streams), output) < near
@@ -94,6 +97,18 @@ def test_any_partition_is_the_whole(bundle: Path, name: str, output: str, near: 
         pieces = [{key: value[a:b] for key, value in whole.items()} for a, b in pairwise(edges)]
         found = run(engine.runner, name, 0, pieces)
         assert np.abs(found - expected[output][0]).max() < near
+
+
+def test_grain_is_of_noise_of_its_own(voice: Voice, bundle: Path) -> None:
+    """The mel is the flow's and what the noise beside its own is made to."""
+    rows, noise = features(30, SEED), normal(30, 2 * MELS)
+    (answer,) = EngineRun(bundle, "flow_step").run([[{"prior": rows, "noise": noise[0].numpy()}]])
+    prior = torch.from_numpy(rows)[None]
+    with torch.no_grad():
+        smooth = voice.flow(prior[:, :, :MELS], prior[:, :, MELS:].to(torch.int64), noise[:, :, :MELS])
+        grain = GRAIN(noise[:, :, MELS:])
+    assert float(grain.abs().max()) > 1
+    np.testing.assert_allclose(answer["mel"][0][:, :MELS], (smooth + grain)[0], atol=1e-5)
 
 
 def test_text_and_frames_equal_torch(voice: Voice, bundle: Path) -> None:
