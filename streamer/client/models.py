@@ -45,6 +45,6 @@ async def _over_grpc(url: str, access: Access) -> tuple[Model, ...]:
 
 
 def _model(values: dict[str, Any]) -> Model:
-    # A server may tell more than this client knows.
-    known = {field.name: values[field.name] for field in fields(Model)}
-    return Model(**{**known, "languages": tuple(known["languages"])})
+    # A server may tell more than this client knows, and an older one tells of no voices.
+    known = {field.name: values[field.name] for field in fields(Model) if field.name in values}
+    return Model(**{**known, "languages": tuple(known["languages"]), "voices": tuple(known.get("voices", ()))})

@@ -12,6 +12,7 @@ from streamer.session.messages import Config
 from streamer.session.messages import ModelInfo as ModelInfo
 from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import TaskMaker, task_maker
+from streamer.tasks.voice_names import voices_of
 
 
 def task_options(config: Config) -> TaskOptions:
@@ -122,4 +123,5 @@ def _info(bundle: Bundle, is_default: bool) -> ModelInfo:
         chunk_ms=audio.hop_samples * to_ms if audio else 0.0,
         delay_ms=audio.delay_samples * to_ms if audio else 0.0,
         is_default=is_default,
+        voices=voices_of(manifest),
     )

@@ -302,7 +302,10 @@ ServerMessage = (
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model that a server serves. `chunk_ms` is its step, `delay_ms` its algorithmic delay at its `sample_rate`."""
+    """A model that a server serves. `chunk_ms` is its step, `delay_ms` its algorithmic delay at its `sample_rate`.
+
+    `voices` are those of a model that speaks, the first one the default.
+    """
 
     name: str
     version: str
@@ -313,6 +316,7 @@ class ModelInfo:
     chunk_ms: float
     delay_ms: float
     is_default: bool
+    voices: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -473,7 +473,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "task", "description", "languages", "sample_rate", "chunk_ms", "delay_ms", "is_default")
+    __slots__ = ("name", "version", "task", "description", "languages", "sample_rate", "chunk_ms", "delay_ms", "is_default", "voices")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -483,6 +483,7 @@ class Model(_message.Message):
     CHUNK_MS_FIELD_NUMBER: _ClassVar[int]
     DELAY_MS_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    VOICES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     task: str
@@ -492,4 +493,5 @@ class Model(_message.Message):
     chunk_ms: float
     delay_ms: float
     is_default: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[str] = ..., description: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ..., chunk_ms: _Optional[float] = ..., delay_ms: _Optional[float] = ..., is_default: _Optional[bool] = ...) -> None: ...
+    voices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[str] = ..., description: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ..., chunk_ms: _Optional[float] = ..., delay_ms: _Optional[float] = ..., is_default: _Optional[bool] = ..., voices: _Optional[_Iterable[str]] = ...) -> None: ...

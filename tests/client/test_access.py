@@ -9,6 +9,7 @@ from streamer.client.access import Access
 from streamer.client.models import Model, list_models
 from streamer.errors import Draining, InvalidRequest, Unauthenticated
 from tests.gateway.fake_host import FakeHost
+from tests.gateway.fake_voice import FakeVoiceHost
 from tests.gateway.keyring import ADA, OLD, access_settings
 from tests.gateway.serving import CONFIG, serving, with_loop
 from tests.gateway.test_tls import Authority
@@ -101,6 +102,15 @@ async def test_models_are_listed_alike(scheme):
     assert listed == (
         Model("echo", "1", "transcribe", "says how many bytes it got", ("en",), 16000, 160.0, 200.0, True),
     )
+
+
+@every_scheme
+@with_loop
+async def test_voices_are_listed(scheme):
+    """Those of each model that speaks, in its order."""
+    async with serving(FakeVoiceHost()) as addresses:
+        listed = await list_models(url(addresses, scheme), Access())
+    assert {model.name: model.voices for model in listed} == {"echo": (), "tenor": (), "voice": ("ada", "bob")}
 
 
 @every_scheme

@@ -166,8 +166,9 @@ def test_a_text_is_spoken(mute: Any, voice: Site, loop: Loop, visit: Visiting) -
 
 
 def test_settings_reach_the_voice(mute: Any, voice: Site, loop: Loop, visit: Visiting) -> None:
-    """Speed and seed are those of the form."""
+    """Speed and seed are those of the form, which offers the voices of the model."""
     page = opened(visit, mute, voice)
+    assert page.page.eval_on_selector_all("#speech-voices option", "all => all.map(one => one.value)") == ["ada"]
     page.page.locator("#speed").fill("1.5")
     page.has_text("speed-text", "1.50\N{MULTIPLICATION SIGN}")
     page.page.fill("input[name=seed]", "7")

@@ -29,6 +29,15 @@ export class SpeechView {
   showModels(models) {
     this.element("speech-model").replaceChildren(...modelOptions(models));
     this.element("speech-speak").disabled = !models.length;
+    this.models = models;
+    this.#showVoices();
+  }
+
+  // Offers the voices of the model that is chosen.
+  #showVoices() {
+    const name = this.element("speech-model").value;
+    const { voices = [] } = this.models.find((model) => model.name === name) ?? {};
+    this.element("speech-voices").replaceChildren(...voices.map((voice) => new Option(voice, voice)));
   }
 
   get state() {
@@ -45,6 +54,7 @@ export class SpeechView {
     element("speech-stop").addEventListener("click", () => this.#stop());
     element("speech-save").addEventListener("click", () => this.#save());
     element("speech-notice-close").addEventListener("click", () => (element("speech-notice").hidden = true));
+    element("speech-model").addEventListener("change", () => this.#showVoices());
     element("speed").addEventListener("input", () => this.#showSpeed());
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.view.addEventListener("keydown", (event) => {
