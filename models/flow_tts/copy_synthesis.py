@@ -8,10 +8,10 @@ import soxr
 import torch
 
 from models.flow_tts.config import FRAME, RATE
-from models.flow_tts.export import load_vocoder
 from models.flow_tts.mel import LogMel
 from models.flow_tts.pool import quantised_pitch, statistics
 from models.flow_tts.speakers import Speech
+from models.flow_tts.vocoder import load_vocoder
 from models.flow_tts.vocoder_train import resynthesise
 
 

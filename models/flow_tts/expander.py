@@ -13,7 +13,7 @@ from models.flow_tts.text_encoder import kept
 from models.flow_tts.vocoder import pitch_features
 
 WIDTH, INNER, KERNEL = 256, 768, 7
-_REFERENCE_HZ = 200.0
+REFERENCE_HZ = 200.0
 
 
 class Expander(nn.Module):
@@ -59,7 +59,7 @@ class Expander(nn.Module):
 def quantised(melody: Tensor) -> Tensor:
     """Pitch i64[B, T, HALVES] in whole steps, 0 without a voice, of a melody f32[B, T, 2 * HALVES]."""
     voiced, octaves = melody.float().chunk(2, 2)
-    steps = torch.round(torch.exp2(octaves.clamp(-2, 1)) * (_REFERENCE_HZ * PITCH_STEPS))
+    steps = torch.round(torch.exp2(octaves.clamp(-2, 1)) * (REFERENCE_HZ * PITCH_STEPS))
     return torch.where(voiced > 0, steps, torch.zeros_like(steps)).to(torch.int64)
 
 

@@ -12,9 +12,10 @@ from models.common.bundle_writer import asset, sha256, state_entry, write_graph,
 from models.common.onnx_export import FreeLengths, round_weights
 from models.common.slots import SlottedGraph
 from models.flow_tts import vocoder, voice
-from models.flow_tts.bundle_weights import begin_from, vocoder_weights
-from models.flow_tts.config import FRAME, MELS, RATE, TEMPERATURE, VocoderConfig
+from models.flow_tts.calibrate import read_calibration
+from models.flow_tts.config import FRAME, MELS, RATE, TEMPERATURE
 from models.flow_tts.grain import Grain
+from models.flow_tts.melody import widen
 from models.flow_tts.serving import (
     ExpandStep,
     FlowStep,
@@ -148,24 +149,12 @@ def _examples(graph: SlottedGraph, model: nn.Module, steps: int, grain: Grain | 
     return [torch.stack([rows(name, seed) for seed in range(steps)]) for name in graph.inputs]
 
 
-def load_vocoder(path: Path) -> vocoder.Vocoder:
-    """Read the averaged weights of a checkpoint of `vocoder_train`, or those of the folder of a bundle."""
-    if path.is_dir():
-        made = vocoder.Vocoder(VocoderConfig())
-        begin_from(made, vocoder_weights(path))
-        return made.eval()
-    saved = torch.load(path, weights_only=True, map_location="cpu")
-    made = vocoder.Vocoder(VocoderConfig(**saved["config"]))
-    made.load_state_dict(made.state_dict() | saved["average"])
-    return made.eval()
-
-
 def main() -> None:
     """Run from the command line; see --help."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--acoustic", type=Path, required=True, help="checkpoint of acoustic_train, or a bundle")
     parser.add_argument("--vocoder", type=Path, required=True, help="checkpoint of vocoder_train, or a bundle")
-    parser.add_argument("--grain", type=Path, help="deviations that roughness measured of the two")
+    parser.add_argument("--calibration", type=Path, help="what calibrate measured of the two")
     parser.add_argument("--lexicon", type=Path, required=True, help="the asset lexicon.txt.gz")
     parser.add_argument(
         "--spell", type=Path, help="checkpoint of spell_train, or a bundle; without it unknown words are letters"
@@ -181,9 +170,13 @@ def main() -> None:
         "licence": "Apache-2.0; training data credited in README.md",
     }
     spell = write_spell(arguments.out, load_checkpoint(arguments.spell)) if arguments.spell else None
-    made = load_vocoder(arguments.vocoder)
-    grain = Grain(torch.load(arguments.grain, weights_only=True)) if arguments.grain else None
-    export_bundle(voice.load(arguments.acoustic), made, arguments.out, about, arguments.lexicon, spell, grain=grain)
+    made = vocoder.load_vocoder(arguments.vocoder)
+    spoken, grain = voice.load(arguments.acoustic), None
+    if arguments.calibration:
+        found = read_calibration(arguments.calibration)
+        widen(spoken.expander, found.melody)
+        grain = found.grain()
+    export_bundle(spoken, made, arguments.out, about, arguments.lexicon, spell, grain=grain)
     print(f"wrote {arguments.out}: {sha256(arguments.out / 'manifest.json')}")
 
 

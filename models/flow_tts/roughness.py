@@ -1,27 +1,24 @@
-"""Measure how much less the bands of a trained voice fluctuate than those of recordings: the deviation of `Grain`."""
+"""How much less the bands of a trained voice fluctuate than those of recordings: the deviation of `Grain`."""
 
-import argparse
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.flow_tts import voice
 from models.flow_tts.config import FRAME, MELS, TEMPERATURE
-from models.flow_tts.export import load_vocoder
 from models.flow_tts.generated import generated_mels
 from models.flow_tts.grain import Grain
 from models.flow_tts.mel import LogMel
 from models.flow_tts.pool import Pool, statistics
 from models.flow_tts.vocoder import DELAY, Vocoder
+from models.flow_tts.voice import Voice
 
 FIRST_BAND = 20
 """Below it windows tell harmonics apart, and bands differ for that reason."""
 _NEIGHBOURS = 9
-_CLIPS, _ROUNDS = 60, 5
+_ROUNDS = 5
 _MOST = 0.5
 
 
@@ -35,14 +32,14 @@ def roughness(mels: Sequence[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def measured(spoken: voice.Voice, vocoder: Vocoder, folder: Path) -> Iterator[Tensor]:
-    """Yield deviations f32[MELS], each closer to those that make speech as rough as the training recordings.
+def deviations(spoken: Voice, vocoder: Vocoder, folder: Path) -> Iterator[Tensor]:
+    """Yield deviations f32[MELS], each closer to those that make speech as rough as the tuning recordings.
 
     Speech is made with the recordings' durations and pitch, and heard again: what the vocoder does to the fluctuations
     is accounted for.
     """
-    pool, front, (mean, scale) = Pool(folder, "train"), LogMel(), statistics(folder)
-    made = dict(islice(generated_mels(spoken, folder, "train", TEMPERATURE), _CLIPS))
+    pool, front, (mean, scale) = Pool(folder, "tune"), LogMel(), statistics(folder)
+    made = dict(generated_mels(spoken, folder, "tune", TEMPERATURE))
     pitches = [torch.from_numpy(pool.pitch(clip)) for clip in made]
     originals = [torch.from_numpy(pool.samples(clip)) for clip in made]
     wanted = roughness([(front(samples[None])[0] - mean) / scale for samples in originals])
@@ -59,21 +56,3 @@ def measured(spoken: voice.Voice, vocoder: Vocoder, folder: Path) -> Iterator[Te
         deviation = (deviation.square() + wanted - roughness(heard)).clamp(0, _MOST**2).sqrt()
         deviation[:FIRST_BAND] = 0
         yield deviation
-
-
-def main() -> None:
-    """Run from the command line; see --help."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pool", type=Path, required=True, help="folder of the recordings and their alignments")
-    parser.add_argument("--acoustic", type=Path, required=True, help="checkpoint of acoustic_train")
-    parser.add_argument("--vocoder", type=Path, required=True, help="checkpoint of vocoder_train")
-    parser.add_argument("--out", type=Path, required=True, help="file of the deviations, grain.pt")
-    arguments = parser.parse_args()
-    spoken, vocoder = voice.load(arguments.acoustic), load_vocoder(arguments.vocoder)
-    for deviation in measured(spoken, vocoder, arguments.pool):
-        print(f"mean deviation {float(deviation[FIRST_BAND:].mean()):.3f}", flush=True)
-        torch.save(deviation, arguments.out)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ of a vocal tract. Phases are whole numbers, so they add up the same however a st
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from models.common.frame_layers import Block, Caches, Chain, FrameConv, Whole
 from models.common.table_matrix import TableMatrix, fourier
+from models.flow_tts.bundle_weights import begin_from, vocoder_weights
 from models.flow_tts.config import FRAME, HALVES, MELS, PITCH_STEPS, RATE, VocoderConfig
 
 HOP = FRAME // HALVES
@@ -106,6 +108,18 @@ class Vocoder(nn.Module):
             ],
             2,
         )
+
+
+def load_vocoder(path: Path) -> Vocoder:
+    """Read the averaged weights of a checkpoint of `vocoder_train`, or those of the folder of a bundle."""
+    if path.is_dir():
+        made = Vocoder(VocoderConfig())
+        begin_from(made, vocoder_weights(path))
+        return made.eval()
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    made = Vocoder(VocoderConfig(**saved["config"]))
+    made.load_state_dict(made.state_dict() | saved["average"])
+    return made.eval()
 
 
 def pitch_features(pitch: Tensor) -> Tensor:

@@ -12,18 +12,21 @@ pytestmark = pytest.mark.train
 
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
-from models.flow_tts import acoustic_train, vocoder_train, voice  # noqa: E402
+from models.flow_tts import acoustic_train, calibrate, vocoder_train, voice  # noqa: E402
 from models.flow_tts.acoustic_data import collate, cut, draw_batches, draw_piece, recordings  # noqa: E402
 from models.flow_tts.alignments import read_alignments, write_alignments  # noqa: E402
+from models.flow_tts.calibrate import read_calibration  # noqa: E402
 from models.flow_tts.config import FRAME, HALVES, MELS, RATE, FlowConfig, TextConfig, VocoderConfig  # noqa: E402
-from models.flow_tts.export import load_vocoder  # noqa: E402
 from models.flow_tts.mel import LogMel  # noqa: E402
+from models.flow_tts.melody import flatness, widen  # noqa: E402
 from models.flow_tts.pitch import track  # noqa: E402
 from models.flow_tts.pool import Pool, statistics, write_pool  # noqa: E402
+from models.flow_tts.roughness import FIRST_BAND  # noqa: E402
 from models.flow_tts.symbols import IDS  # noqa: E402
+from models.flow_tts.vocoder import load_vocoder  # noqa: E402
 from models.flow_tts.vocoder_loss import MelLoss, SpectralLoss  # noqa: E402
 from tests.models.voice_recordings import to_symbols, write_pack  # noqa: E402
-from tests.models.voice_toys import FLOW, VOCODER  # noqa: E402
+from tests.models.voice_toys import FLOW, VOCODER, toy_vocoder, toy_voice  # noqa: E402
 
 CLIPS = 40
 
@@ -176,3 +179,26 @@ def test_an_acoustic_model_trains_resumes_and_speaks(
     assert pitch.shape[2] == HALVES
     assert torch.equal(model.speak(symbols)[0], mel)
     assert not torch.equal(model.speak(symbols, seed=1)[0], mel)
+
+
+def test_calibration_makes_a_voice_as_lively_as_its_recordings(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the command line; a voice that was widened is as wide as the recordings, and bands are rougher."""
+    spoken, vocoder = toy_voice(), toy_vocoder()
+    monkeypatch.setattr(calibrate.voice, "load", lambda _: spoken)
+    monkeypatch.setattr(calibrate, "load_vocoder", lambda _: vocoder)
+    out = tmp_path / "calibration.json"
+    monkeypatch.setattr(
+        sys, "argv", ["calibrate", "--pool", str(pool), "--acoustic", ".", "--vocoder", ".", "--out", str(out)]
+    )
+    calibrate.main()
+    found = read_calibration(out)
+    assert not 0.95 < found.melody.wider < 1.05
+    widen(spoken.expander, found.melody)
+    after = flatness(spoken, pool)
+    assert after.wider == pytest.approx(1, abs=0.03)
+    assert after.middle == pytest.approx(found.melody.middle, abs=0.01)
+    assert found.deviation[:FIRST_BAND] == [0.0] * FIRST_BAND
+    assert 0 <= min(found.deviation) <= max(found.deviation) <= 0.5
+    assert len(found.deviation) == MELS

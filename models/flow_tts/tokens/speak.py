@@ -19,7 +19,6 @@ from models.flow_tts.acoustic_data import recordings
 from models.flow_tts.alignments import Aligned, read_alignments
 from models.flow_tts.config import RATE
 from models.flow_tts.cosyvoice.settings import Sampling
-from models.flow_tts.export import load_vocoder
 from models.flow_tts.symbols import BEGIN, GAP, IDS, PAUSES
 from models.flow_tts.tokens.data import tokenised, utterance
 from models.flow_tts.tokens.decoding import Speech
@@ -29,7 +28,7 @@ from models.flow_tts.tokens.lm import SpeechLm, load_lm
 from models.flow_tts.tokens.streaming import Sound
 from models.flow_tts.tokens.tokeniser import load_tokeniser
 from models.flow_tts.transcribing import Transcriber
-from models.flow_tts.vocoder import Vocoder
+from models.flow_tts.vocoder import Vocoder, load_vocoder
 
 WAYS = ("whole", "streamed", "copied")
 
