@@ -59,11 +59,15 @@ serve: $(VENV)/.runtime ## serve the default models on ports 50051 (gRPC) and 80
 
 test: test-server test-models ## all tests: the server without torch, then the workshop with it
 
+# A file's tests run in one process: what a module makes is made once. More threads would only wait for each other.
+test-server test-models: export OMP_NUM_THREADS = 1
+IN_PROCESSES = -p xdist.plugin --numprocesses $(PROCESSES) --dist loadfile
+
 test-server: $(VENV)/.dev
-	$(BIN)/python -m pytest -m 'not soak and not train'
+	$(BIN)/python -m pytest $(IN_PROCESSES) -m 'not soak and not train'
 
 test-models: $(TRAIN_VENV)/.train
-	$(TRAIN_BIN)/python -m pytest -m 'train and not soak' tests/models
+	$(TRAIN_BIN)/python -m pytest $(IN_PROCESSES) -m 'train and not soak' tests/models
 
 check: $(VENV)/.dev ## format, lint, types, layers, generated code and schema up to date
 	$(BIN)/ruff format --check .
@@ -174,8 +178,10 @@ train-voice: $(TRAIN_VENV)/.train ## align the recordings of the speaker, train 
 		--out $(VOICE)/acoustic
 	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.flow_tts.vocoder_train --pool $(VOICE)/pool \
 		--out $(VOICE)/vocoder
+	$(TRAIN_BIN)/python -m models.flow_tts.calibrate --pool $(VOICE)/pool --acoustic $(VOICE)/acoustic/checkpoint.pt \
+		--vocoder $(VOICE)/vocoder/checkpoint.pt --out $(VOICE)/calibration.json
 	$(TRAIN_BIN)/python -m models.flow_tts.export --acoustic $(VOICE)/acoustic/checkpoint.pt \
-		--vocoder $(VOICE)/vocoder/checkpoint.pt --spell $(VOICE)/spell/checkpoint.pt \
+		--vocoder $(VOICE)/vocoder/checkpoint.pt --calibration $(VOICE)/calibration.json --spell $(VOICE)/spell/checkpoint.pt \
 		--lexicon $(VOICE)/lexicon.txt.gz --out $(VOICE)/bundles/voice-en
 
 # Of Debian: flite, espeak-ng.

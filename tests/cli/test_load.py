@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from unittest.mock import patch
 
 import pytest
 
@@ -27,16 +28,19 @@ def test_ticker_shares_timers() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         ticker = Ticker(0.01)
-        base = (loop.time() // 0.01 + 3) * 0.01
+        base = (loop.time() // 0.01 + 10) * 0.01
         woken: list[float] = []
 
         async def sleep(at: float) -> None:
             await ticker.until(at)
             woken.append(loop.time())
 
-        await asyncio.gather(sleep(base + 0.001), sleep(base + 0.009), sleep(base - 1))
-        assert woken[1] >= base + 0.009
-        assert woken[2] - woken[1] < 0.005
+        with patch.object(loop, "call_at", wraps=loop.call_at) as set_timer:
+            await asyncio.gather(sleep(base + 0.001), sleep(base + 0.009), sleep(base - 1))
+        set_timer.assert_called_once()
+        assert woken[0] < base
+        assert min(woken[1:]) >= base + 0.009
+        assert len(woken) == 3
 
     asyncio.run(run())
 

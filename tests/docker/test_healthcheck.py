@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from tests.gateway.fake_host import FakeHost
 from tests.gateway.serving import serving, with_loop
+from tests.ports import free_port
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "healthcheck.py"
 
@@ -45,8 +45,6 @@ def test_follows_readiness(ready: bool, expected: tuple[int, str]) -> None:
 @with_loop
 async def test_no_server_is_unhealthy() -> None:
     """Where nobody listens the status is 1."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    status, output = await check(port)
+    status, output = await check(free_port())
     assert status == 1
     assert output.startswith("no answer: ")

@@ -22,6 +22,8 @@ from streamer.host.assemble import running_host
 
 SAMPLES = sorted((Path(__file__).resolve().parents[1] / "samples").glob("*.flac"))
 RATE = 16_000
+# Each takes its time to start: only tests of what a server offers, and of what it refuses, have all of them.
+SHIPPED = Settings().models
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,8 @@ async def texts_of(*files: Path) -> dict[str, str]:
 
 def _texts_of(files: Sequence[Path]) -> dict[str, str]:
     names = [str(path) for path in files]
-    result = CliRunner().invoke(app, ["transcribe", *names, "--format", "jsonl", "--quiet", "--workers", "1"])
+    options = ("--model", "asr-en", "--format", "jsonl", "--quiet", "--workers", "1")
+    result = CliRunner().invoke(app, ["transcribe", *names, *options])
     assert result.exit_code == 0, result.output
     texts = {Path(line["file"]).stem: line["text"] for line in map(json.loads, result.stdout.splitlines())}
     assert len(texts) == len(files)
@@ -56,9 +59,9 @@ def clip(name: str) -> bytes:
 
 @asynccontextmanager
 async def serving_recogniser(**settings: Any) -> AsyncIterator[tuple[Host, Addresses]]:
-    """Serve asr-en with one worker on free ports."""
+    """Serve asr-en alone, unless `settings` say otherwise, with one worker on free ports."""
     engine = EngineSection(workers=1, max_streams=8)
-    chosen = Settings(grpc_port=0, http_port=0, engine=engine, **settings)
+    chosen = Settings(**{"grpc_port": 0, "http_port": 0, "engine": engine, "models": ("asr-en",), **settings})
     async with running_host(chosen) as host:
         gateway = Gateway(host, chosen)
         try:

@@ -20,7 +20,7 @@ from deepgram.environment import DeepgramClientEnvironment
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from streamer.gateway.server import Addresses
-from tests.e2e.recognised import RATE, SAMPLES, clip, serving_recogniser
+from tests.e2e.recognised import RATE, SAMPLES, SHIPPED, clip, serving_recogniser
 from tests.gateway.keyring import ADA, BOB, access_settings
 from tests.gateway.serving import with_loop_for
 
@@ -182,7 +182,7 @@ async def test_turns_and_utterances(batch_texts: dict[str, str]) -> None:
     """Two clips with silence behind each: speech is told twice, and the end of what was said twice."""
     pcm = clip("honey") + SILENCE + clip("river") + SILENCE
     options = {"interim_results": True, "utterance_end_ms": 1000, "vad_events": True, "endpointing": 500}
-    async with serving_recogniser() as (_, addresses):
+    async with serving_recogniser(models=("asr-en", "vad")) as (_, addresses):
         events = await asyncio.to_thread(talk, addresses, said(pcm), **options)
     starts = [event.timestamp for event in events if event.type == "SpeechStarted"]
     second = (len(clip("honey")) + len(SILENCE)) / 2 / RATE
@@ -281,7 +281,7 @@ def pieces(pcm: bytes) -> Iterator[bytes]:
 @with_loop
 async def test_refusals_reach_the_client() -> None:
     """As the errors of its package: before any audio with the status, later with the codes of the close frame."""
-    async with serving_recogniser() as (host, addresses):
+    async with serving_recogniser(models=SHIPPED) as (host, addresses):
         for options, status in (
             ({"diarize": True}, 400),
             ({"punctuate": True}, 400),

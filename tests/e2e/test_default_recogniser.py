@@ -62,8 +62,9 @@ def real_speech(count: int) -> list[np.ndarray]:
     return [soundfile.read(file, dtype="float32")[0].clip(-1, 1) for file in files]
 
 
-def hosting() -> AbstractAsyncContextManager[Host]:
-    return running_host(Settings(engine=EngineSection(workers=1, max_streams=40)))
+def hosting(*models: str) -> AbstractAsyncContextManager[Host]:
+    """A host of asr-en alone, if no models are named."""
+    return running_host(Settings(models=models or ("asr-en",), engine=EngineSection(workers=1, max_streams=40)))
 
 
 async def heard(
@@ -203,7 +204,7 @@ def test_batch_text_is_live_text(tmp_path: Path) -> None:
     batch = {Path(line["file"]).name: line["text"] for line in map(json.loads, result.stdout.splitlines())}
 
     async def live() -> dict[str, str]:
-        async with hosting() as host:
+        async with hosting(*Settings().models) as host:
             return {name: texts(await heard(host, *_read(tmp_path / name))) for name in batch}
 
     assert len(batch) == 3

@@ -6,11 +6,10 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from streamer.client import ClientStream, Reconnect, connect
 from streamer.session.messages import Config, Done, Endpointing, Result, Warning
 from tests.e2e.recognised import SAMPLES, clip
 from tests.e2e.test_streams import audio
+from tests.ports import free_ports
 from tests.toys import write_counter_asr, write_echo
 
 RATE = 16_000
@@ -41,9 +41,7 @@ class Address:
 
 
 def free_address() -> Address:
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
-        return Address(*(listener.getsockname()[1] for listener in taken))
+    return Address(*free_ports(2))
 
 
 @contextmanager

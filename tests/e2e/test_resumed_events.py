@@ -20,6 +20,7 @@ from tests.gateway.serving import with_loop
 
 RATE = 16_000
 PAUSE = bytes(3 * RATE)
+MODELS = ("asr-en", "vad")
 CONFIG = Config("pcm_s16le", RATE, 1, mode="file", vad=Vad(events=True, min_silence_s=0.2))
 
 
@@ -40,7 +41,7 @@ async def test_cut_at_random_bytes_texts_and_events_are_the_same(transport, wire
     resampled = Resampler(RATE, wire_rate).push(np.frombuffer(pcm, "<i2") / np.float32(32768))
     pcm = encode(np.clip(resampled, -1, 0.999), "pcm_s16le")
     config = replace(CONFIG, sample_rate=wire_rate)
-    async with serving_recogniser(resume=ResumeSection(interval_ms=100)) as (_, addresses):
+    async with serving_recogniser(models=MODELS, resume=ResumeSection(interval_ms=100)) as (_, addresses):
         url = getattr(addresses, transport)
         expected = parts(await play(url, config, pcm, resumable=False))
         dice = random.Random(wire_rate)
@@ -58,7 +59,7 @@ async def test_a_detector_takes_little_room_in_the_token():
     """Its state is replayed, so it is its host loop alone."""
     pcm = clip("ferry")
     medians = {}
-    async with serving_recogniser(resume=ResumeSection(interval_ms=0)) as (_, addresses):
+    async with serving_recogniser(models=MODELS, resume=ResumeSection(interval_ms=0)) as (_, addresses):
         for vad in (Vad(), CONFIG.vad):
             async with connect(addresses.websocket, replace(CONFIG, vad=vad, resumable=True)) as stream:
                 for start in range(0, len(pcm), 3200):

@@ -21,7 +21,7 @@ import soundfile
 from riva.client.proto import riva_asr_pb2
 
 from streamer.gateway.server import Addresses
-from tests.e2e.recognised import RATE, SAMPLES, clip, serving_recogniser, texts_of
+from tests.e2e.recognised import RATE, SAMPLES, SHIPPED, clip, serving_recogniser, texts_of
 from tests.gateway.keyring import ADA, access_settings
 from tests.gateway.serving import with_loop
 
@@ -168,7 +168,7 @@ async def test_the_scripts_find_the_model() -> None:
     def work(asr: riva.client.ASRService) -> Any:
         return asr.stub.GetRivaSpeechRecognitionConfig(riva_asr_pb2.RivaSpeechRecognitionConfigRequest())
 
-    async with serving_recogniser() as (_, addresses):
+    async with serving_recogniser(models=SHIPPED) as (_, addresses):
         (config,) = (await in_thread(addresses, work)).model_config
     assert config.model_name == "asr-en"
     assert {"type": "online", "language_code": "en", "sample_rate": "16000"}.items() <= dict(config.parameters).items()
@@ -190,7 +190,7 @@ async def test_refusals_reach_the_client(batch_texts: dict[str, str]) -> None:
         (raw_config(), None, code.UNAUTHENTICATED, "expected an API key, got none"),
         (raw_config(), "wrong", code.UNAUTHENTICATED, "unknown API key"),
     ]
-    async with serving_recogniser(access=access_settings()) as (host, addresses):
+    async with serving_recogniser(models=SHIPPED, access=access_settings()) as (host, addresses):
         for config, key, status, details in cases:
             with pytest.raises(grpc.RpcError) as caught:
                 await in_thread(addresses, streamed(pieces(clip("ferry")), config), key)

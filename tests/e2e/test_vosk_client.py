@@ -16,7 +16,7 @@ import soundfile
 from websockets.asyncio.client import ClientConnection
 
 from streamer.gateway.server import Addresses
-from tests.e2e.recognised import RATE, SAMPLES, clip, serving_recogniser, texts_of
+from tests.e2e.recognised import RATE, SAMPLES, SHIPPED, clip, serving_recogniser, texts_of
 from tests.gateway.serving import until_closed, websocket, with_loop
 
 NAMES = [path.stem for path in SAMPLES]
@@ -146,7 +146,7 @@ async def test_what_the_recogniser_cannot_serve_is_refused() -> None:
             4400,
         ),
     }
-    async with serving_recogniser() as (host, addresses):
+    async with serving_recogniser(models=SHIPPED) as (host, addresses):
         for config, (told, expected) in cases.items():
             async with websocket(addresses, config, b"12", path="/vosk") as connection:
                 frames, code, _ = await until_closed(connection)

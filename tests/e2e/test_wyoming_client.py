@@ -14,7 +14,7 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 
 from streamer.gateway.server import Addresses
-from tests.e2e.recognised import RATE, SAMPLES, clip, serving_recogniser
+from tests.e2e.recognised import RATE, SAMPLES, SHIPPED, clip, serving_recogniser
 from tests.gateway.serving import with_loop
 
 NAMES = [path.stem for path in SAMPLES]
@@ -68,7 +68,7 @@ async def test_the_transcript_is_the_batch_text(batch_texts: dict[str, str]) -> 
 @with_loop
 async def test_transcripts_stream(batch_texts: dict[str, str]) -> None:
     """Info promises chunks; they come before the audio ends and are the transcript when put together."""
-    async with serving_recogniser(wyoming_port=0) as (_, addresses), client_of(addresses) as client:
+    async with serving_recogniser(models=SHIPPED, wyoming_port=0) as (_, addresses), client_of(addresses) as client:
         await client.write_event(Describe().event())
         described = await client.read_event()
         assert described is not None
@@ -113,7 +113,7 @@ REFUSED = [
 @with_loop
 async def test_what_cannot_be_served_is_refused() -> None:
     """The package reads the error before the connection closes, and no slot stays taken."""
-    async with serving_recogniser(wyoming_port=0) as (host, addresses):
+    async with serving_recogniser(models=SHIPPED, wyoming_port=0) as (host, addresses):
         for request, rate, text, code in REFUSED:
             async with client_of(addresses) as client:
                 await client.write_event(request.event())

@@ -9,7 +9,6 @@ pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
 import os  # noqa: E402
-import socket  # noqa: E402
 from itertools import count  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -17,6 +16,7 @@ from torch import multiprocessing, nn  # noqa: E402
 
 from models.common.parallel import Together  # noqa: E402
 from models.common.training import Schedule, Settings, Trainer  # noqa: E402
+from tests.ports import free_port  # noqa: E402
 
 
 class Line(nn.Module):
@@ -52,16 +52,9 @@ def work(rank: int, port: int, out: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def test_processes_share_gradients_and_end_together(tmp_path: Path, port: int) -> None:
+def test_processes_share_gradients_and_end_together(tmp_path: Path) -> None:
     """Both learn from the mean of what they saw, agree on everything else by the first one's word, and stop at once."""
-    multiprocessing.spawn(work, (port, tmp_path), nprocs=2)
+    multiprocessing.spawn(work, (free_port(), tmp_path), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     # Alone, either would move its two weights apart; the mean gradient is the same for both.
     assert torch.equal(first["weight"], second["weight"])

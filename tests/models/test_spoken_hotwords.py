@@ -55,7 +55,7 @@ def test_hotwords_find_names_and_disturb_nobody(sounds: dict[str, np.ndarray]) -
     """With boost most names are found, without none; streams without hotwords in the same batches hear as ever."""
 
     async def run() -> tuple[list[str], list[str], list[str]]:
-        async with running_host(Settings(engine=EngineSection(workers=1, max_streams=40))) as host:
+        async with running_host(Settings(models=("asr-en",), engine=EngineSection(workers=1, max_streams=40))) as host:
             plain = [await text_of(host, sound, BEAM) for sound in sounds.values()]
             calls = [(sound, decoding) for sound in sounds.values() for decoding in (BEAM, HOTWORDS)]
             mixed = await asyncio.gather(*(text_of(host, sound, decoding) for sound, decoding in calls))

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import os
-import random
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -26,18 +23,10 @@ from streamer.gateway.server import Gateway
 from streamer.host.assemble import running_host
 from streamer.session.messages import Audio, Config, End, Ready, Result
 from tests.gateway.fake_host import LIMITS, FakeHost, FakeStream
+from tests.ports import free_port
 
 SLOTS = 2
 READY = Ready("s1", "echo@1", 16000, 16000, 160.0, 200.0, LIMITS, resume_token="token-of-s1")
-
-
-def free_port() -> int:
-    """A port that no outgoing connection is given while its server is away: they begin at 32768 (ip(7))."""
-    for port in random.sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no free port from 20000 to 31999")
 
 
 class Loop:
@@ -145,7 +134,8 @@ class Process:
     def open(self) -> None:
         """Start, and wait until it says that it is ready."""
         ports = ("--grpc-port", "0", "--http-port", str(self.port))
-        command = [sys.executable, "-m", "streamer.cli.main", "serve", "--workers", "1", "--max-streams", "2", *ports]
+        few = ("--model", "asr-en", "--workers", "1", "--max-streams", "2")
+        command = [sys.executable, "-m", "streamer.cli.main", "serve", *few, *ports]
         environment = {**os.environ, "STREAMER_STATE_DIR": str(self._state)}
         log = self._state.with_suffix(".log")
         with log.open("w") as errors:

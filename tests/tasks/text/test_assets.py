@@ -72,7 +72,9 @@ def test_a_lexicon_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"cat\tK", gzip.compress(b"cat K\n"), gzip.compress(b"\xff\tK"), gzip.compress(b"a\tK")[:-6], b""]
+    "data",
+    [b"cat\tK", gzip.compress(b"cat K\n"), gzip.compress(b"\xff\tK"), gzip.compress(b"a\tK")[:-6], b""],
+    ids=["no gzip", "no tab", "no text", "cut off", "empty"],
 )
 def test_a_damaged_lexicon_is_refused(tmp_path: Path, data: bytes) -> None:
     """Anything but gzip text of words and phones is a damaged bundle."""
