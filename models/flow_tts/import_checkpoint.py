@@ -18,7 +18,7 @@ from models.flow_tts.cosyvoice.export import UPSTREAM_FRAMES, export_bundle
 from models.flow_tts.cosyvoice.memory import bytes_kept, require_memory
 from models.flow_tts.cosyvoice.steps import LM_PAGE
 
-# The server has no program `token_voice` yet, so its own check of the task would refuse the bundle.
+# The server's program `token_voice` has neither this flow nor prompts, so its own check of the task refuses the bundle.
 _NOT_SERVED = ("task",)
 _MOST_PAGES, _MOST_CELLS = 1000, 1 << 16
 

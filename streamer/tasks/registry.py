@@ -25,6 +25,9 @@ from streamer.tasks.options import TaskOptions
 from streamer.tasks.recogniser import Recogniser
 from streamer.tasks.search import BeamOptions, BeamSearch, GreedySearch
 from streamer.tasks.synthesize import Synthesize
+from streamer.tasks.token_model import TokenModel
+from streamer.tasks.token_program import TokenProgram
+from streamer.tasks.token_speaking import SpeakTokens
 from streamer.tasks.tokens import Vocabulary
 from streamer.tasks.transcribe import Transcribe
 from streamer.tasks.vad import Detection, DetectSpeech
@@ -60,6 +63,9 @@ def task_maker(manifest: Manifest, folder: Path, runtime: Runtime = REPEATABLE) 
     codec = CodecModel.of(manifest, folder, runtime)
     if codec is not None:
         return partial(_code, codec)
+    tokens = TokenModel.of(manifest, folder)
+    if tokens is not None:
+        return partial(_speak_tokens, tokens, VoiceText.of(tokens, manifest, folder))
     voice = VoiceModel.of(manifest, folder)
     if voice is not None:
         return partial(_speak, voice, VoiceText.of(voice, manifest, folder))
@@ -74,6 +80,9 @@ def program_of(manifest: Manifest, folder: Path) -> Program | None:
     codec = CodecModel.of(manifest, folder)
     if codec is not None:
         return CodecProgram(codec)
+    tokens = TokenModel.of(manifest, folder)
+    if tokens is not None:
+        return TokenProgram(tokens)
     voice = VoiceModel.of(manifest, folder)
     if voice is not None:
         return VoiceProgram(voice)
@@ -85,10 +94,10 @@ def program_of(manifest: Manifest, folder: Path) -> Program | None:
         return None
     recogniser = Recogniser.of(manifest, folder)
     vocabulary, blank = recogniser.vocabulary, recogniser.blank_id
-    tokens = range(len(vocabulary.pieces))
+    pieces = range(len(vocabulary.pieces))
     # What has no text would only cost a hypothesis its context.
-    forbidden = [token for token in tokens if token != blank and not _is_text(vocabulary, token)]
-    starts = np.array([_is_text(vocabulary, token) and vocabulary.starts_word(token) for token in tokens])
+    forbidden = [token for token in pieces if token != blank and not _is_text(vocabulary, token)]
+    starts = np.array([_is_text(vocabulary, token) and vocabulary.starts_word(token) for token in pieces])
     model = read_language_model(manifest, folder, vocabulary)
     return BeamProgram(joint, recogniser.audio.input, blank, forbidden, model, starts)
 
@@ -112,9 +121,18 @@ def _code(model: CodecModel, options: TaskOptions) -> Task:
 
 
 def _speak(model: VoiceModel, text: VoiceText, options: TaskOptions) -> Task:
-    if options.decoding != Decoding():
-        raise InvalidRequest(f"model {model.name} speaks and has no search, got options of decoding")
+    _require_no_search(model.name, options)
     return Synthesize(model, text, options.synthesis)
+
+
+def _speak_tokens(model: TokenModel, text: VoiceText, options: TaskOptions) -> Task:
+    _require_no_search(model.name, options)
+    return SpeakTokens(model, text.reader(options.synthesis), options.synthesis)
+
+
+def _require_no_search(model: str, options: TaskOptions) -> None:
+    if options.decoding != Decoding():
+        raise InvalidRequest(f"model {model} speaks and has no search, got options of decoding")
 
 
 def _transcribe(model: str, recogniser: Recogniser, joint: Joint | None, options: TaskOptions) -> Task:

@@ -6,14 +6,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
 
 from streamer.audio.resample import MAX_HOLD_BACK_S
 from streamer.errors import ModelFault
 from streamer.tasks.base import Decoded, Finding, SpokenSpan, TaskStep, Uttered
-from streamer.tasks.endpoint import Endpointing
+from streamer.tasks.speaking import Speaking, require_no_fault
 from streamer.tasks.synthesis_options import SynthesisOptions
 from streamer.tasks.voice_model import PROGRAM, VoiceModel
 from streamer.tasks.voice_pacing import FIRST
@@ -31,7 +30,7 @@ class _Out:
     is_dropped: bool = False
 
 
-class Synthesize:
+class Synthesize(Speaking):
     """Implements `streamer.tasks.base.SpeakingTask`. A step makes the next frames, and those of a new piece if it must.
 
     Frames count on from piece to piece, and so do the caches of the model: there are no joins. The first
@@ -44,6 +43,7 @@ class Synthesize:
         temperature = model.temperature if options.temperature is None else options.temperature
         self._voicing = Voicing(model.voice(options.voice), options.speed, options.seed, temperature)
         self._reader = text.reader(options)
+        super().__init__(self._reader)
         self._tells_words = options.word_times
         self._no_frames = np.zeros((0, model.bands), np.float32)
         self._out: _Out | None = None
@@ -79,24 +79,9 @@ class Synthesize:
         return len(self._prior) > 0
 
     @property
-    def waiting_chars(self) -> int:
-        """Characters that came and are not cut into pieces yet."""
-        return self._reader.waiting_chars
-
-    @property
     def is_flushed(self) -> bool:
         """Whether all audio has been returned that `flush` asked for."""
         return self._is_flushing and self._out is None and not self.has_work
-
-    def take_text(self, text: str) -> None:
-        """Take more text."""
-        self._is_flushing = False
-        self._reader.feed(text)
-
-    def flush(self, is_end: bool) -> None:
-        """Speak all text, and return its audio to the last sample."""
-        self._is_flushing, self._is_end = True, is_end
-        self._reader.finish()
 
     def interrupt(self) -> None:
         """Drop all text and audio, also that of the step that is out."""
@@ -145,28 +130,9 @@ class Synthesize:
         last = Decoded(np.zeros(0, np.float32), self._sounded * self.frame_samples, is_last=True)
         return [Uttered(words), last] if words and self._tells_words else [last]
 
-    def end_at(self, sample: int) -> None:
-        """`flush` says where the end is."""
-
-    def skip(self, is_padded: bool = False, interims: bool = True) -> Sequence[Finding]:
-        """All text is spoken: there is no gate."""
-        raise RuntimeError("a stream of text skips nothing")
-
-    def update(self, endpointing: Endpointing) -> None:
-        """Endpoint rules say nothing to a voice."""
-
-    def state(self) -> dict[str, Any]:
-        """Whoever goes on with a text begins a new stream."""
-        raise RuntimeError("a stream of text is not written down")
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """As `state`."""
-        raise RuntimeError("a stream of text is not written down")
-
     def _check(self, done: Done, out: _Out) -> None:
         """Raise `ModelFault` for what no graph may return."""
-        if done.fault:
-            raise ModelFault(f"internal error in this stream: {done.fault}")
+        require_no_fault(done.fault)
         expected = len(self._prior) + (0 if done.durations is None else int(done.durations.sum()))
         if len(done.pcm) + len(done.prior) != expected or len(done.pcm) != min(expected, out.frames):
             got = f"{len(done.pcm)} and {len(done.prior)}"

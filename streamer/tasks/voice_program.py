@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from streamer.tasks.voice_model import Call as GraphCall
+from streamer.tasks.voice_graphs import Call as GraphCall
 from streamer.tasks.voice_model import VoiceModel
 from streamer.tasks.voice_noise import Noise, normals
 from streamer.tasks.voice_work import Done, NewPiece, Utterance, Work, pack_done, unpack_work

@@ -19,7 +19,6 @@ from streamer.tasks.text.lexicon import read_lexicon
 from streamer.tasks.text.pronounce import Pronouncer
 from streamer.tasks.text.spoken import Piece, Pronounced
 from streamer.tasks.text.symbols import SymbolTable
-from streamer.tasks.voice_model import VoiceModel
 from streamer.tasks.voice_work import NewPiece, Utterance
 from streamer.work import Array
 
@@ -38,6 +37,18 @@ class Cutter(Protocol):
         """Return what is left, as if the text ended; more may follow."""
 
 
+class Spelling(Protocol):
+    """What a model says of how its text is read."""
+
+    @property
+    def symbols(self) -> SymbolTable:
+        """What words are written in."""
+
+    @property
+    def letters(self) -> int:
+        """Letters of a word that the graph takes, 0 where there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class VoiceText:
     """What all streams of a voice read by. `cut` makes the cutter of a stream, from `SynthesisOptions.pieces`."""
@@ -48,7 +59,7 @@ class VoiceText:
     cut: Callable[[Pieces], Cutter]
 
     @classmethod
-    def of(cls, model: VoiceModel, manifest: Manifest, folder: Path) -> VoiceText:
+    def of(cls, model: Spelling, manifest: Manifest, folder: Path) -> VoiceText:
         """Read the asset `lexicon` of the bundle in `folder`; raises `BundleError`."""
         if "lexicon" not in manifest.task.assets:
             raise BundleError(f"bundle {manifest.name}: task {manifest.task.kind} needs the asset lexicon")

@@ -163,7 +163,8 @@ def _entry(inputs: list[Any], outputs: list[Any], group: str = "", *states: str)
     return entry
 
 
-def _graphs() -> dict[str, tuple[bytes, dict[str, Any]]]:
+def voice_graphs() -> dict[str, tuple[bytes, dict[str, Any]]]:
+    """Models and manifest entries by name."""
     floats = "TYPE_FP32"
     bands, noise = tensor("mel", floats, -1, BANDS), tensor("noise", floats, -1, FRAME)
     return {
@@ -253,7 +254,7 @@ def voice_assets() -> dict[str, bytes]:
 
 def write_voice(folder: Path) -> Path:
     """Write the bundle to `folder/voice`."""
-    return write_bundle(folder, "voice", "1.0.0", _graphs(), voice_manifest(), voice_assets())
+    return write_bundle(folder, "voice", "1.0.0", voice_graphs(), voice_manifest(), voice_assets())
 
 
 def spelled(word: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Export the token path as a bundle of the program `token_voice`.
 
 Language model and encoder have the roles that IMPORT.md tells; flow and vocoder those of `flow_voice`: all steps of the
-ODE are one call, there is no guidance, and pitch goes beside the mel. The server has no program `token_voice` yet.
+ODE are one call, there is no guidance, and pitch goes beside the mel.
 """
 
 import argparse
@@ -20,8 +20,10 @@ from models.flow_tts.config import FRAME, MELS, RATE, TEMPERATURE
 from models.flow_tts.cosyvoice.config import TOKEN_FRAMES, Options
 from models.flow_tts.cosyvoice.settings import Sampling
 from models.flow_tts.cosyvoice.steps import LM_PAGE, LmStep
-from models.flow_tts.export import CARD, LICENCE, load_vocoder
+from models.flow_tts.export import CARD, LICENCE
 from models.flow_tts.serving import example, noise
+from models.flow_tts.spell import load_checkpoint
+from models.flow_tts.spell_export import write_spell
 from models.flow_tts.symbols import write_symbols
 from models.flow_tts.tokens.config import TOKENS_A_SECOND
 from models.flow_tts.tokens.decoding import Limits
@@ -38,6 +40,9 @@ _FREE: FreeLengths = {
     "ids": ["ids"], "cells": ["lm_pages"], "tokens": ["tokens"], "pages": ["encode_pages"], "mu": ["frames"],
     "prior": ["frames"], "noise": ["frames"], "mel": ["frames"], "pcm": ["frames"],
 }  # fmt: skip
+# Rows that share a call may differ in the last bit, and pitch, which the encoder rounds, must not depend on who does.
+# On a CPU more rows at a time are hardly cheaper but for the language model, which is called for every token.
+_MOST_ROWS: dict[str, dict[str, Any]] = {ENCODE: {"max_batch": 1}, FLOW: {"max_batch": 2}, VOCODER: {"max_batch": 2}}
 _TABLES = {"step.vocoder.analysis": vocoder.analysis(), "step.vocoder.synthesis": vocoder.synthesis()}
 _ROLES = {
     **{role: f"{LM}.{role}" for role in ("ids", "cells", "logits")},
@@ -78,8 +83,12 @@ def export_bundle(
     lexicon: Path,
     chunk: int | None = None,
     card: Path = CARD,
+    spell: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the bundle; `about` holds name, version, description and licence, `lexicon` lies beside its licence."""
+    """Write the bundle; `about` holds name, version, description and licence, `lexicon` lies beside its licence.
+
+    `spell` is the entry of a written graph for words that the lexicon lacks.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for module in (lm, flow, made):
         module.eval()
@@ -91,7 +100,8 @@ def export_bundle(
         steps = [_examples(name, lm, flow, size, step) for step in range(_STEPS)]
         inputs = [steps[0][key] for key in graph.inputs]
         tables = _TABLES if name == VOCODER else {}
-        written.append(write_graph(folder, name, graph, inputs, {}, free=_FREE, tables=tables))
+        extra = _MOST_ROWS.get(name, {})
+        written.append(write_graph(folder, name, graph, inputs, extra, free=_FREE, tables=tables))
         rows = {key: torch.stack([step[key][0] for step in steps]) for key in graph.inputs}
         references.append(write_reference(folder, name, graph, rows))
     write_symbols(folder / "symbols.txt")
@@ -111,13 +121,13 @@ def export_bundle(
             "task": {
                 "kind": "synthesize",
                 "program": PROGRAM,
-                "roles": _ROLES,
+                "roles": _ROLES | ({"letters": "spell.letters", "sounds": "spell.sounds"} if spell else {}),
                 "parameters": parameters_of(lm, blocks, flow, size),
                 "assets": {"symbols": "symbols.txt", "lexicon": "lexicon.txt.gz"},
             },
             "pools": [{"name": "stream"}],
             "states": [state_entry(state) for graph in found.values() for state in graph.states],
-            "graphs": written,
+            "graphs": [*written, *([spell] if spell else [])],
             "assets": files,
             "references": references,
         },
@@ -182,6 +192,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder of lm, flow and vocoder")
     parser.add_argument("--vocoder", type=Path, help="checkpoint of vocoder_train, if it is elsewhere")
     parser.add_argument("--lexicon", type=Path, required=True, help="the asset lexicon.txt.gz, beside its licence")
+    parser.add_argument("--spell", type=Path, help="checkpoint of spell_train; without it unknown words are letters")
     parser.add_argument("--chunk", type=int, help="tokens that are made at once, by default as in training")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--name", default="token-voice-en")
@@ -196,8 +207,9 @@ def main() -> None:
     folder = arguments.checkpoints
     lm, blocks = load_lm(folder / "lm" / "checkpoint.pt")
     flow = load_flow(folder / "flow" / "checkpoint.pt")
-    made = load_vocoder(arguments.vocoder or folder / "vocoder" / "checkpoint.pt")
-    export_bundle(lm, blocks, flow, made, arguments.out, about, arguments.lexicon, arguments.chunk)
+    made = vocoder.load_vocoder(arguments.vocoder or folder / "vocoder" / "checkpoint.pt")
+    spell = write_spell(arguments.out, load_checkpoint(arguments.spell)) if arguments.spell else None
+    export_bundle(lm, blocks, flow, made, arguments.out, about, arguments.lexicon, arguments.chunk, spell=spell)
     print(f"wrote {arguments.out}: {sha256(arguments.out / 'manifest.json')}")
 
 

@@ -1,0 +1,71 @@
+"""What all host loops of streams of text have in common: a reader, and all that a text does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from streamer.errors import ModelFault
+from streamer.tasks.base import Finding
+from streamer.tasks.endpoint import Endpointing
+
+
+class TextReader(Protocol):
+    """Reads the text of one stream, see `voice_reading.VoiceReader`."""
+
+    @property
+    def waiting_chars(self) -> int:
+        """Characters that came and were not taken in a piece."""
+
+    def feed(self, text: str) -> None:
+        """Take more text; raises `InvalidRequest` for characters that no text holds."""
+
+    def finish(self) -> None:
+        """What came so far is complete."""
+
+
+class Speaking:
+    """The part of `streamer.tasks.base.SpeakingTask` that says what is to be read, and nothing of how it is spoken."""
+
+    def __init__(self, reader: TextReader) -> None:
+        self._text = reader
+        self._is_flushing = self._is_end = False
+
+    @property
+    def waiting_chars(self) -> int:
+        """Characters that came and are not cut into pieces yet."""
+        return self._text.waiting_chars
+
+    def take_text(self, text: str) -> None:
+        """Take more text."""
+        self._is_flushing = False
+        self._text.feed(text)
+
+    def flush(self, is_end: bool) -> None:
+        """Speak all text, and return its audio to the last sample."""
+        self._is_flushing, self._is_end = True, is_end
+        self._text.finish()
+
+    def end_at(self, sample: int) -> None:
+        """`flush` says where the end is."""
+
+    def skip(self, is_padded: bool = False, interims: bool = True) -> Sequence[Finding]:
+        """All text is spoken: there is no gate."""
+        raise RuntimeError("a stream of text skips nothing")
+
+    def update(self, endpointing: Endpointing) -> None:
+        """Endpoint rules say nothing to a voice."""
+
+    def state(self) -> dict[str, Any]:
+        """Whoever goes on with a text begins a new stream."""
+        raise RuntimeError("a stream of text is not written down")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """As `state`."""
+        raise RuntimeError("a stream of text is not written down")
+
+
+def require_no_fault(fault: str) -> None:
+    """Raise `ModelFault` if something of this stream went wrong."""
+    if fault:
+        raise ModelFault(f"internal error in this stream: {fault}")
