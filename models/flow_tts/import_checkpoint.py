@@ -17,9 +17,8 @@ from models.flow_tts.cosyvoice.config import FRAME, RATE, TOKEN_FRAMES, Options
 from models.flow_tts.cosyvoice.export import UPSTREAM_FRAMES, export_bundle
 from models.flow_tts.cosyvoice.memory import bytes_kept, require_memory
 from models.flow_tts.cosyvoice.steps import LM_PAGE
+from models.flow_tts.cosyvoice.voices import read_voices
 
-# The server's program `token_voice` has neither this flow nor prompts, so its own check of the task refuses the bundle.
-_NOT_SERVED = ("task",)
 _MOST_PAGES, _MOST_CELLS = 1000, 1 << 16
 
 
@@ -36,12 +35,13 @@ def import_checkpoint(settings: argparse.Namespace) -> None:
         checkpoint = read_checkpoint(settings.checkpoint, settings.lm)
         options = options_of(settings, checkpoint)
         require_memory(checkpoint, options)
+        voices = read_voices(settings.voices, checkpoint, options)
         about = about_of(checkpoint, settings, name)
         card = Path(scratch) / "card.md"
         card.write_text(card_of(checkpoint, options, about), encoding="utf-8")
         print(f"{about['description']}; exporting", flush=True)
-        export_bundle(checkpoint, options, partial, about, card, settings.half_weights, settings.upstream_noise)
-        require_sound(partial, but_for=_NOT_SERVED)
+        export_bundle(checkpoint, options, partial, about, card, settings.half_weights, settings.upstream_noise, voices)
+        require_sound(partial)
     print(f"{settings.out}: {name}@{settings.version}")
 
 
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models.flow_tts.import_checkpoint", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="folder with flow.pt, hift.pt, llm.pt")
     parser.add_argument("-o", "--out", type=Path, required=True, help="new folder of the bundle")
+    parser.add_argument("--voices", type=Path, required=True, metavar="FILE", help="npz of the prompts, see IMPORT.md")
     parser.add_argument("--lm", default=LM, metavar="FILE", help=f"of the language model; {LM} if not given")
     parser.add_argument("--flow", choices=("cached", "prefix"), default="cached", help="with caches, or over all again")
     parser.add_argument("--pages", type=int, default=usual.pages, help="chunks that a stream has room for")

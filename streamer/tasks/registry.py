@@ -65,7 +65,7 @@ def task_maker(manifest: Manifest, folder: Path, runtime: Runtime = REPEATABLE) 
         return partial(_code, codec)
     tokens = TokenModel.of(manifest, folder)
     if tokens is not None:
-        return partial(_speak_tokens, tokens, VoiceText.of(tokens, manifest, folder))
+        return partial(_speak_tokens, tokens)
     voice = VoiceModel.of(manifest, folder)
     if voice is not None:
         return partial(_speak, voice, VoiceText.of(voice, manifest, folder))
@@ -125,9 +125,9 @@ def _speak(model: VoiceModel, text: VoiceText, options: TaskOptions) -> Task:
     return Synthesize(model, text, options.synthesis)
 
 
-def _speak_tokens(model: TokenModel, text: VoiceText, options: TaskOptions) -> Task:
+def _speak_tokens(model: TokenModel, options: TaskOptions) -> Task:
     _require_no_search(model.name, options)
-    return SpeakTokens(model, text.reader(options.synthesis), options.synthesis)
+    return SpeakTokens(model, options.synthesis)
 
 
 def _require_no_search(model: str, options: TaskOptions) -> None:

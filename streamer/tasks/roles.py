@@ -9,7 +9,7 @@ from typing import Literal, NoReturn
 from streamer.bundle.manifest import Graph, Manifest, Tensor
 from streamer.errors import BundleError
 
-_RANKS = {0: "no dimension", 1: "one dimension", 2: "two dimensions"}
+_RANKS = {0: "no dimension", 1: "one dimension", 2: "two dimensions", 3: "three dimensions"}
 
 
 @dataclass(frozen=True, slots=True)

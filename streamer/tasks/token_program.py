@@ -9,12 +9,11 @@ import structlog
 
 from streamer.tasks.token_asks import Ask, Asks, Named
 from streamer.tasks.token_drawing import utterance_seed
-from streamer.tasks.token_lm import LmState
 from streamer.tasks.token_model import TokenModel
-from streamer.tasks.token_sound import NOTHING, SoundState
+from streamer.tasks.token_sound import NOTHING, Making
 from streamer.tasks.token_text import closed
 from streamer.tasks.token_work import Progress, TokenDone, TokenVoicing, TokenWork, pack_token_done, unpack_token_work
-from streamer.tasks.voice_work import NewPiece
+from streamer.tasks.voice_work import NewPiece, Utterance
 from streamer.work import Array, Call, Row, Tensors
 
 _ALL_STATES_GO_ON: frozenset[str] = frozenset()
@@ -32,8 +31,7 @@ class TokenProgram:
 
     def __init__(self, model: TokenModel) -> None:
         self._model = model
-        sound = model.sound
-        calls = (model.spell, model.lm.call, sound.encoder.call, sound.sounding.flow, sound.sounding.vocode)
+        calls = (model.spell, model.lm.call, *model.sound.calls)
         # Graphs in the order in which a stream asks for them.
         self._order = [call.graph.name for call in calls if call is not None]
 
@@ -52,38 +50,38 @@ class TokenProgram:
     def _step(self, work: TokenWork) -> Asks[TokenDone]:
         progress = work.progress
         if work.piece is not None:
-            symbols = yield from self._symbols(work.piece)
-            progress = replace(progress, scripts=self._model.composer.add(progress.scripts, symbols))
+            utterance = yield from self._utterance(work.piece)
+            symbols = utterance.symbols[utterance.begin : utterance.end].tolist()
+            scripts = self._model.composer.add(progress.scripts, symbols, utterance.ends_sentence)
+            progress = replace(progress, scripts=scripts)
         if work.closes:
             progress = replace(progress, scripts=closed(progress.scripts))
         progress, pcm = yield from self._speak(progress, work.voicing)
         return TokenDone(progress, pcm)
 
-    def _symbols(self, piece: NewPiece) -> Asks[list[int]]:
-        """The symbols of a piece, after its unknown words were spelled."""
+    def _utterance(self, piece: NewPiece) -> Asks[Utterance]:
+        """What is spoken of a piece, after its unknown words were spelled."""
         call, sounds = self._model.spell, []
         if call is not None:
             for letters in piece.words:
                 answer = yield Ask(call, {"letters": letters})
                 sounds.append(answer["sounds"])
-        utterance = piece.plan(sounds)
-        own: list[int] = utterance.symbols[utterance.begin : utterance.end].tolist()
-        return own
+        return piece.plan(sounds)
 
     def _speak(self, progress: Progress, voicing: TokenVoicing) -> Asks[tuple[Progress, Array]]:
         """The next chunk of the first utterance, if there are tokens enough."""
         if not progress.scripts:
             return progress, NOTHING
-        script, seed = progress.scripts[0], utterance_seed(voicing.seed, progress.number)
-        wanted = self._model.sound.wanted(progress.sound)
-        lm = yield from self._model.lm.say(progress.lm, script, voicing.in_blocks, seed, wanted)
+        script, prompt = progress.scripts[0], self._model.prompts[voicing.voice]
+        how = Making(utterance_seed(voicing.seed, progress.number), voicing.temperature, prompt)
+        wanted = self._model.sound.wanted(progress.sound, prompt)
+        lm = yield from self._model.lm.say(progress.lm, script, voicing.in_blocks, how.seed, wanted, prompt)
         progress = replace(progress, lm=lm)
         if len(lm.said) < wanted and not lm.is_over:
             return progress, NOTHING
-        making = self._model.sound.make(progress.sound, lm.said, lm.is_over, seed, voicing.temperature)
-        sound, pcm = yield from making
+        sound, pcm = yield from self._model.sound.make(progress.sound, lm.said, lm.is_over, how)
         if sound.is_over:
-            return Progress(progress.scripts[1:], progress.number + 1, LmState(), SoundState()), pcm
+            return Progress(progress.scripts[1:], progress.number + 1), pcm
         return replace(progress, sound=sound), pcm
 
 

@@ -5,49 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Protocol
 
 import numpy as np
 
 from streamer.audio.resample import MAX_HOLD_BACK_S
 from streamer.tasks.base import Decoded, Finding, TaskStep
-from streamer.tasks.speaking import Speaking, TextReader, require_no_fault
+from streamer.tasks.speaking import Speaking, require_no_fault
 from streamer.tasks.synthesis_options import SynthesisOptions
 from streamer.tasks.token_model import PROGRAM, TokenModel
 from streamer.tasks.token_work import Progress, TokenVoicing, TokenWork, pack_token_work, unpack_token_done
-from streamer.tasks.voice_work import NewPiece
 from streamer.work import Array, Tensors
 
 # Utterances whose text is read: the one that is spoken, and the next.
 _READ_AHEAD = 2
-
-
-class Piece(Protocol):
-    """A piece of text, see `voice_reading.Reading`."""
-
-    def new_piece(self) -> NewPiece:
-        """Return what the program makes symbols of."""
-
-
-class PieceReader(TextReader, Protocol):
-    """Reads the text of one stream in pieces, see `voice_reading.VoiceReader`."""
-
-    @property
-    def has_piece(self) -> bool:
-        """Whether a piece is complete."""
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether there may be a piece in what was not read yet."""
-
-    def read(self) -> None:
-        """Read on a little, unless a piece is complete."""
-
-    def drop(self) -> None:
-        """Forget all that came."""
-
-    def take(self) -> Piece:
-        """Return the next piece; there is one."""
 
 
 @dataclass(slots=True)
@@ -67,20 +37,21 @@ class SpeakTokens(Speaking):
     A `flush` that ends no stream is followed by as much silence as resampling holds back.
     """
 
-    def __init__(self, model: TokenModel, reader: PieceReader, options: SynthesisOptions) -> None:
+    def __init__(self, model: TokenModel, options: SynthesisOptions) -> None:
         """Raise `InvalidRequest` for a voice that is not there, and for what tokens cannot do."""
-        super().__init__(reader)
         model.require_possible(options)
+        reader = model.reader(options)
+        super().__init__(reader)
         temperature = model.temperature if options.temperature is None else options.temperature
         in_blocks = options.pieces == "words"
         self._voicing = TokenVoicing(model.voice(options.voice), options.seed, temperature, in_blocks)
         self._model = model
         self._reader = reader
+        self._prompt = model.prompts[self._voicing.voice]
         self._out: _Out | None = None
-        encoder = model.sound.encoder
         self.sample_rate = model.sample_rate
-        self.frame_samples = model.sound.sounding.frame_samples
-        self.chunk_samples = self.hop_samples = encoder.chunk * encoder.token_frames * self.frame_samples
+        self.frame_samples = model.sound.frame_samples
+        self.chunk_samples = self.hop_samples = model.chunk_samples
         self.delay_samples = model.sound.delay_samples
         self.flush_samples = 0
         self._begin()
@@ -152,9 +123,10 @@ class SpeakTokens(Speaking):
         if not self._progress.scripts:
             return False
         lm, sound = self._progress.lm, self._progress.sound
-        if len(lm.said) >= self._model.sound.wanted(sound):
+        if len(lm.said) >= self._model.sound.wanted(sound, self._prompt):
             return True
-        return self._model.lm.ready(lm, self._progress.scripts[0], self._voicing.in_blocks) is not None
+        script, in_blocks = self._progress.scripts[0], self._voicing.in_blocks
+        return self._model.lm.ready(lm, script, in_blocks, self._prompt) is not None
 
     @property
     def _wants_text(self) -> bool:

@@ -55,8 +55,8 @@ class Composer:
         begin, gap = symbols.ids((BEGIN, GAP)).tolist()
         return cls(most, begin, gap, ids(PAUSES), ids(SENTENCE_ENDS))
 
-    def add(self, scripts: Scripts, piece: Sequence[int]) -> Scripts:
-        """Return `scripts` with the symbols of one more piece."""
+    def add(self, scripts: Scripts, piece: Sequence[int], ends_sentence: bool = False) -> Scripts:
+        """Return `scripts` with the symbols of one more piece, with which a sentence ends if it says so."""
         # One more may begin it.
         for part in self._parts(tuple(piece), self.most - 1):
             is_open = bool(scripts) and not scripts[-1].is_complete
@@ -86,3 +86,21 @@ class Composer:
             piece = piece[place:]
         if piece:
             yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class UnitComposer:
+    """Adds pieces of text to utterances of at most `most` ids, where these do not say what they are."""
+
+    most: int
+
+    def add(self, scripts: Scripts, piece: Sequence[int], ends_sentence: bool = False) -> Scripts:
+        """See `Composer`."""
+        for first in range(0, len(piece), self.most):
+            part = tuple(piece[first : first + self.most])
+            is_open = bool(scripts) and not scripts[-1].is_complete
+            if is_open and len(scripts[-1].ids) + len(part) > self.most:
+                scripts, is_open = closed(scripts), False
+            before = scripts[-1].ids if is_open else ()
+            scripts = (*(scripts[:-1] if is_open else scripts), Script(before + part))
+        return closed(scripts) if ends_sentence and piece else scripts

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from streamer.tasks.boxed import boxed
 from streamer.tasks.token_lm import LmState
 from streamer.tasks.token_sound import SoundState
+from streamer.tasks.token_stepped import SteppedState
 from streamer.tasks.token_text import Scripts
 from streamer.tasks.voice_work import NewPiece
 from streamer.work import Array, Tensors
@@ -27,7 +28,7 @@ class Progress:
     scripts: Scripts = ()
     number: int = 0
     lm: LmState = field(default_factory=LmState)
-    sound: SoundState = field(default_factory=SoundState)
+    sound: SoundState | SteppedState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,14 @@ class Noise(IntEnum):
     WAVE = 1
 
 
+def uniforms(seed: int, kind: Noise, first_frame: int, frames: int, width: int) -> Array:
+    """Return numbers from 0 to 1, without 1, of `frames` frames from `first_frame` on, float32 `[frames, width]`."""
+    blocks = -(-width // _OUTPUTS)
+    source = np.random.Philox(key=seed | int(kind) << 64, counter=first_frame * blocks)
+    raw = source.random_raw(frames * blocks * _OUTPUTS).reshape(frames, blocks * _OUTPUTS)[:, :width]
+    return (raw >> np.uint64(40)).astype(np.float32) * _UNIT
+
+
 def normals(seed: int, kind: Noise, first_frame: int, frames: int, width: int) -> Array:
     """Return standard normal numbers of `frames` frames from `first_frame` on, float32 `[frames, width]`.
 

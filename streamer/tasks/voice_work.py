@@ -16,11 +16,15 @@ _WORK, _DONE = "work", "done"
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Symbols int64 `[n]`, of which those from `begin` to `end` are to be spoken; the others are their context."""
+    """Symbols int64 `[n]`, of which those from `begin` to `end` are to be spoken; the others are their context.
+
+    `ends_sentence` is for models whose symbols do not say so.
+    """
 
     symbols: Array
     begin: int
     end: int
+    ends_sentence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

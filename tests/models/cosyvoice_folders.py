@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from models.flow_tts.cosyvoice.names import unfolded
@@ -61,3 +62,15 @@ class Folder:
         (text_model / "config.json").write_text(json.dumps(self.config), encoding="utf-8")
         (text_model / "vocab.json").write_text("{}", encoding="utf-8")
         return self.path
+
+
+def prompt(**others: np.ndarray) -> dict[str, np.ndarray]:
+    """A voice of seven tokens, with `others` of its arrays."""
+    tokens = {"text": np.arange(3), "tokens": np.arange(7)}
+    return {**tokens, "mel": np.zeros((14, 80), np.float32), "speaker": np.zeros(192, np.float32), **others}
+
+
+def write_prompt(path: Path, **others: np.ndarray) -> Path:
+    """Write the file of that voice, ada."""
+    np.savez(path, **{f"ada.{key}": array for key, array in prompt(**others).items()})
+    return path

@@ -68,10 +68,10 @@ def toy_hift(version: int, seed: int = 4, small: bool = False) -> Hift:
     return _ready(hift)
 
 
-def toy_lm(version: int, seed: int = 5) -> TokenLm:
-    """A language model with opinions."""
+def toy_lm(version: int, seed: int = 5, texts: int = LM2.texts) -> TokenLm:
+    """A language model with opinions, of so many ids of text."""
     torch.manual_seed(seed)
-    lm = TokenLm(LM2 if version == 2 else LM3)
+    lm = TokenLm(replace(LM2 if version == 2 else LM3, texts=texts))
     with torch.no_grad():
         lm.llm_decoder.weight *= 5
     return _ready(lm)
@@ -81,9 +81,9 @@ def _ready(module: Model) -> Model:
     return module.eval().requires_grad_(False)
 
 
-def toy_checkpoint(version: int, small: bool = False) -> Checkpoint:
+def toy_checkpoint(version: int, small: bool = False, texts: int = LM2.texts) -> Checkpoint:
     """All models of a version, as if they had been read from files; `small`: quick to export."""
-    lm, settings = toy_lm(version), Settings(chunk=CHUNK, head_width=UNET.head_width)
+    lm, settings = toy_lm(version, texts=texts), Settings(chunk=CHUNK, head_width=UNET.head_width)
     return Checkpoint(
         version, toy_flow(version), toy_hift(version, small=small), lm, ids_of(lm.sizes, TOKENS), settings, (), ()
     )

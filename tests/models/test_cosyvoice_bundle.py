@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,70 +15,32 @@ torch = pytest.importorskip("torch", reason="the workshop's tests need the train
 
 from models.common.bundle_writer import write_graph  # noqa: E402
 from models.common.parity import Chunks, EngineRun, largest_difference, torch_alone  # noqa: E402
-from models.flow_tts.cosyvoice.checkpoint import Checkpoint  # noqa: E402
-from models.flow_tts.cosyvoice.export import export_bundle, parameters_of  # noqa: E402
+from models.flow_tts.cosyvoice.export import parameters_of  # noqa: E402
 from models.flow_tts.cosyvoice.graphs import inputs_of, parts_of  # noqa: E402
 from models.flow_tts.cosyvoice.noise import Upstream  # noqa: E402
 from models.flow_tts.cosyvoice.reference import Row, Synthesis, TorchCalls  # noqa: E402
 from models.flow_tts.cosyvoice.text_loop import TextLoop  # noqa: E402
-from streamer.bundle.loader import load_bundle  # noqa: E402
-from streamer.bundle.manifest import Manifest  # noqa: E402
 from streamer.engine.check import check_bundle  # noqa: E402
-from streamer.engine.runner import Runner  # noqa: E402
-from streamer.work import Lease  # noqa: E402
-from streamer.work import Row as EngineRow  # noqa: E402
+from tests.models.conftest import Once  # noqa: E402
+from tests.models.cosyvoice_bundles import EngineCalls, Toy, checkpoint_of, write_toy  # noqa: E402
 from tests.models.cosyvoice_toys import OPTIONS, Utterance, in_hops, toy_checkpoint, whole  # noqa: E402
 
 torch.set_num_threads(1)
-ABOUT = {"name": "toy-cosyvoice", "version": "0.0.1", "description": "random weights", "licence": "none"}
-
-
-@dataclass
-class Toy:
-    """A checkpoint and its bundle."""
-
-    checkpoint: Checkpoint
-    folder: Path
-
-    @property
-    def manifest(self) -> Manifest:
-        return load_bundle(self.folder).manifest
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def toy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    folder = tmp_path_factory.mktemp("cosyvoice") / "toy"
-    card = folder.parent / "card.md"
-    card.write_text("A toy.\n", encoding="utf-8")
-    checkpoint = toy_checkpoint(request.param, small=True)
-    export_bundle(checkpoint, OPTIONS, folder, ABOUT, card, upstream_noise=request.param == 2)
-    return Toy(checkpoint, folder)
-
-
-class EngineCalls:
-    """One stream of a runner, in a slot of its own."""
-
-    def __init__(self, runner: Runner, slot: int) -> None:
-        self._runner, self._slot = runner, slot
-
-    def __call__(self, graph: str, row: Row, start: bool) -> Mapping[str, Any]:
-        manifest = self._runner.bundle.manifest
-        entry = manifest.graph(graph)
-        inputs = {tensor.name: np.asarray(row[tensor.name], tensor.dtype) for tensor in entry.inputs}
-        leases = tuple(Lease(self._runner.bundle.key, pool, self._slot, 0) for pool in entry.pools)
-        started = frozenset(entry.groups) if start else frozenset()
-        (result,) = self._runner.run(graph, [EngineRow(leases, inputs, started)])
-        assert result.error is None
-        return result.outputs
+def toy(request: pytest.FixtureRequest, once: Once) -> Toy:
+    folder = once(f"cosyvoice-{request.param}", partial(write_toy, request.param))
+    return Toy(checkpoint_of(request.param), folder / "toy")
 
 
 def test_the_bundle_checks(toy: Toy) -> None:
-    """Files, signatures, references, resets and in-place state; the server does not serve the program yet."""
-    checks = [check for check in check_bundle(toy.folder).checks if check.name != "task"]
+    """Files, signatures, references, resets, in-place state, and that the server serves it."""
+    checks = check_bundle(toy.folder).checks
     assert all(check.ok for check in checks), checks
     manifest = toy.manifest
     assert (manifest.task.kind, manifest.task.program, manifest.sample_rate) == ("synthesize", "token_voice", 24_000)
-    assert dict(manifest.task.parameters) == parameters_of(toy.checkpoint, OPTIONS)
+    assert dict(manifest.task.parameters) == {**parameters_of(toy.checkpoint, OPTIONS), "voices": "eve,ada,ben"}
     for role in ("ids", "logits", "tokens", "mu", "noisy", "denoised", "speaker", "flow_pages", "pcm"):
         assert role in manifest.task.roles
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.train
@@ -24,7 +25,7 @@ from models.flow_tts.cosyvoice.config import (  # noqa: E402
 )
 from models.flow_tts.cosyvoice.names import unfolded  # noqa: E402
 from models.flow_tts.cosyvoice.settings import read_settings  # noqa: E402
-from tests.models.cosyvoice_folders import YAML, Folder  # noqa: E402
+from tests.models.cosyvoice_folders import YAML, Folder, prompt, write_prompt  # noqa: E402
 from tests.models.cosyvoice_toys import toy_hift  # noqa: E402  # noqa: E402
 
 torch.set_num_threads(1)
@@ -242,9 +243,9 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Stands for the exporter, which takes its time and has tests of its own; the bundle is a lone manifest."""
     calls: list[Any] = []
 
-    def export(checkpoint, options, folder, about, card, half_weights, upstream_noise):
+    def export(checkpoint, options, folder, about, card, half_weights, upstream_noise, voices):
         (folder / "manifest.json").write_text(card.read_text(encoding="utf-8"), encoding="utf-8")
-        calls.append((checkpoint, options, about, half_weights, upstream_noise))
+        calls.append((checkpoint, options, about, half_weights, upstream_noise, voices))
 
     monkeypatch.setattr(import_checkpoint, "export_bundle", export)
     monkeypatch.setattr(import_checkpoint, "require_sound", lambda *_, **__: None)
@@ -252,7 +253,8 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def run(folder: Folder, *arguments: str) -> int:
-    return import_checkpoint.main([str(folder.path), "-o", str(folder.path.parent / "out"), *arguments])
+    out, voices = folder.path.parent / "out", write_prompt(folder.path / "voices.npz")
+    return import_checkpoint.main([str(folder.path), "-o", str(out), "--voices", str(voices), *arguments])
 
 
 def test_the_command_passes_on_what_it_is_told(second: Folder, exported: list[Any]) -> None:
@@ -260,9 +262,11 @@ def test_the_command_passes_on_what_it_is_told(second: Folder, exported: list[An
     second.write()
     options = ("--pages", "9", "--cells", "300", "--half-state", "--half-weights", "--upstream-noise", "--licence", "x")
     assert run(second, *options) == 0
-    _, given, about, half_weights, upstream_noise = exported[0]
+    _, given, about, half_weights, upstream_noise, voices = exported[0]
     assert given == Options(chunk=5, pages=9, cells=300, half_state=True)
     assert (half_weights, upstream_noise) == (True, True)
+    assert voices.keys() == {"ada"}
+    assert all(np.array_equal(voices["ada"][key], array) for key, array in prompt().items())
     assert about["name"] == "cosyvoice2-0.5b"
     assert about["licence"] == "x"
     assert about["description"].startswith("CosyVoice 2, 24 kHz, language model of 2 layers 32 wide, chunks of 200 ms")

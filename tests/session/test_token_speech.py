@@ -11,11 +11,11 @@ import pytest
 from streamer.errors import InvalidRequest, ModelFault
 from streamer.session.messages import Done, End, Finalize, Finalized, Interrupt
 from streamer.session.session import SessionSettings
-from streamer.tasks.token_model import TokenModel
+from streamer.tasks.text.spoken import BEGIN, GAP
 from streamer.tasks.token_text import Composer, Scripts
 from tests.session.speech_driver import FILE, LIVE, SpeechBench, SpeechStream, speaking
 from tests.toys.token_voice import MOST_TEXT, TOKEN_SAMPLES, token_voice_expected, tokens_of, write_token_voice
-from tests.toys.voice import RATE, spelled
+from tests.toys.voice import IDS, RATE, SYMBOLS, spelled
 
 TEXT = "Hello, world. Two zorks cost $3.50, good morning! One more"
 OTHERS = ("Good morning.", "One, two, three: hello world!", "Three worlds; one morning - two hellos.", "A zork.")
@@ -167,8 +167,8 @@ def test_a_text_longer_than_the_cache_goes_on_in_another_utterance(
     noted: list[tuple[Sequence[int], Scripts]] = []
     add = Composer.add
 
-    def noting(self: Composer, scripts: Scripts, piece: Sequence[int]) -> Scripts:
-        noted.append((piece, add(self, scripts, piece)))
+    def noting(self: Composer, scripts: Scripts, piece: Sequence[int], ends_sentence: bool) -> Scripts:
+        noted.append((piece, add(self, scripts, piece, ends_sentence)))
         return noted[-1][1]
 
     monkeypatch.setattr(Composer, "add", noting)
@@ -179,13 +179,11 @@ def test_a_text_longer_than_the_cache_goes_on_in_another_utterance(
     # Each is noted once for every piece that it grew by.
     found = [ids for ids, after in itertools.pairwise([*utterances, ()]) if after[: len(ids)] != ids]
     assert len(found) > 3
-    model = TokenModel.of(bench.bundle.manifest, bench.bundle.folder)
-    assert model is not None
-    names = [[model.symbols.symbols[number] for number in ids] for ids in found]
+    names = [[SYMBOLS[number] for number in ids] for ids in found]
     np.testing.assert_array_equal(stream.samples, token_voice_expected(names, in_blocks=pieces == "words"))
-    said = [number for ids in found for number in ids if number not in (model.composer.begin, model.composer.gap)]
-    read = [number for piece, _ in noted for number in piece]
-    assert said == [number for number in read if number not in (model.composer.begin, model.composer.gap)]
+    seams = (IDS[BEGIN], IDS[GAP])
+    said = [number for ids in found for number in ids if number not in seams]
+    assert said == [number for piece, _ in noted for number in piece if number not in seams]
     # Where clauses end.
     assert {name[-1] for name in names[:-1]} == {","}
 
@@ -206,10 +204,10 @@ def test_a_fault_is_its_own_streams(bench: SpeechBench, monkeypatch: pytest.Monk
     """What goes wrong with one text ends its stream, and the others of the batch go on."""
     add = Composer.add
 
-    def spoiled(self: Composer, scripts: Scripts, piece: Sequence[int]) -> Scripts:
+    def spoiled(self: Composer, scripts: Scripts, piece: Sequence[int], ends_sentence: bool) -> Scripts:
         if len(piece) < 5:
             raise KeyError("x")
-        return add(self, scripts, piece)
+        return add(self, scripts, piece, ends_sentence)
 
     monkeypatch.setattr(Composer, "add", spoiled)
     streams: list[SpeechStream] = [bench.open(FILE, slot) for slot in range(2)]

@@ -14,9 +14,10 @@ from streamer.tasks.decoding import Decoding
 from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import program_of, task_maker
 from streamer.tasks.token_model import TokenModel
+from streamer.tasks.token_prompts import NO_PROMPT
 from tests.toys.bundle import edit_manifest
-from tests.toys.token_voice import AHEAD, CHUNK, MOST_TEXT, PAGE, TOKENS, write_token_voice
-from tests.toys.voice import BANDS, FRAME, LETTERS, RATE, write_voice
+from tests.toys.token_voice import AHEAD, CHUNK, MOST_TEXT, PAGE, TOKEN_SAMPLES, TOKENS, write_token_voice
+from tests.toys.voice import BANDS, FRAME, RATE, write_voice
 
 
 def test_reads_the_manifest(tmp_path: Path) -> None:
@@ -24,15 +25,11 @@ def test_reads_the_manifest(tmp_path: Path) -> None:
     folder = write_token_voice(tmp_path)
     model = TokenModel.of(read_manifest(folder), folder)
     assert model is not None
-    assert (model.sample_rate, model.letters, model.voices) == (RATE, LETTERS, ("ada",))
-    assert (model.lm.tokens, model.lm.page, model.lm.most_text, model.composer.most) == (
-        TOKENS,
-        PAGE,
-        MOST_TEXT,
-        MOST_TEXT,
-    )
+    assert (model.sample_rate, model.voices, model.prompts) == (RATE, ("ada",), (NO_PROMPT,))
+    assert (model.lm.tokens, model.lm.ends, model.lm.page, model.composer.most) == (TOKENS, TOKENS + 1, PAGE, MOST_TEXT)
     assert (model.sound.encoder.chunk, model.sound.encoder.ahead) == (CHUNK, AHEAD)
-    assert (model.sound.encoder.bands, model.sound.sounding.frame_samples) == (BANDS, FRAME)
+    assert (model.sound.encoder.bands, model.sound.frame_samples) == (BANDS, FRAME)
+    assert model.chunk_samples == CHUNK * TOKEN_SAMPLES
     other = write_voice(tmp_path / "other")
     assert TokenModel.of(read_manifest(other), other) is None
 
@@ -50,7 +47,8 @@ def _without(section: str, name: str) -> Callable[[dict[str, Any]], None]:
 
 
 BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "imported": (_parameter("flow", "cached"), "parameter flow: expected whole, got 'cached'"),
+    "flow": (_parameter("flow", "halved"), "parameter flow: expected whole, cached or prefix, got 'halved'"),
+    "imported": (_parameter("flow", "cached"), "parameter vocoder: expected causal or window, got 'pulses'"),
     "vocoder": (_parameter("vocoder", "causal"), "parameter vocoder: expected pulses, got 'causal'"),
     "voices": (_parameter("voices", "ada,bob"), "parameter voices: expected one name, got 'ada,bob'"),
     "rate": (lambda manifest: manifest.pop("sample_rate"), "expected a sample_rate, got none"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from models.flow_tts.cosyvoice.steps import LM_PAGE
 
 PROGRAM = "token_voice"
 NOISE = "flow_noise.npy"
+PROMPTS = "prompts.npz"
 UPSTREAM_FRAMES = 15_000
 """Frames of the noise that upstream draws once, 300 s."""
 
@@ -30,11 +32,13 @@ def export_bundle(
     card: Path,
     half_weights: bool = False,
     upstream_noise: bool = False,
+    voices: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
 ) -> None:
     """Write the bundle of `checkpoint` to `folder`; `about` holds name, version, description and licence.
 
     `half_weights` rounds matrices to half precision and keeps them so; `upstream_noise` adds the noise of the upstream
-    package as an asset.
+    package as an asset. `voices` are prompts by name, each with `text` ids, speech `tokens`, `mel` and `speaker`, and
+    become the asset `prompts`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if half_weights:
@@ -49,6 +53,11 @@ def export_bundle(
         np.save(folder / NOISE, upstream_noise_rows())
         files.append(asset(folder, folder / NOISE, NOISE))
         named["flow_noise"] = NOISE
+    if voices:
+        arrays = {f"{name}.{key}": array for name, one in voices.items() for key, array in one.items()}
+        np.savez(folder / PROMPTS, **arrays)  # type: ignore[arg-type]  # no name is that of another parameter
+        files.append(asset(folder, folder / PROMPTS, PROMPTS))
+        named["prompts"] = PROMPTS
     write_manifest(
         folder,
         {
@@ -59,7 +68,7 @@ def export_bundle(
                 "kind": "synthesize",
                 "program": PROGRAM,
                 "roles": {role: tensor for part in parts for role, tensor in part.roles().items()},
-                "parameters": parameters_of(checkpoint, options),
+                "parameters": parameters_of(checkpoint, options) | ({"voices": ",".join(voices)} if voices else {}),
                 "assets": named,
             },
             "pools": [{"name": "stream"}],

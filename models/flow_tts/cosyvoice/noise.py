@@ -6,10 +6,7 @@ import numpy as np
 
 from models.flow_tts.cosyvoice.config import FRAME, MELS
 from streamer.tasks.voice_noise import Noise as Kind
-from streamer.tasks.voice_noise import normals
-
-_OUTPUTS = 4
-_UNIT = np.float32(2.0**-24)
+from streamer.tasks.voice_noise import normals, uniforms
 
 
 class Noise(Protocol):
@@ -51,11 +48,3 @@ class Upstream(Seeded):
         if first + count > len(self._rows):
             raise ValueError(f"expected at most {len(self._rows)} frames of prompt and speech, got more")
         return self._rows[first : first + count]
-
-
-def uniforms(seed: int, kind: Kind, first_frame: int, frames: int, width: int) -> np.ndarray:
-    """Numbers from 0 to 1, without 1, of `frames` frames from `first_frame` on, float32 `[frames, width]`."""
-    blocks = -(-width // _OUTPUTS)
-    source = np.random.Philox(key=seed | int(kind) << 64, counter=first_frame * blocks)
-    raw = source.random_raw(frames * blocks * _OUTPUTS).reshape(frames, blocks * _OUTPUTS)[:, :width]
-    return (raw >> np.uint64(40)).astype(np.float32) * _UNIT
