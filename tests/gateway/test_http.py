@@ -218,6 +218,7 @@ async def test_models_are_listed():
             "chunk_ms": 160.0,
             "delay_ms": 200.0,
             "is_default": True,
+            "voices": [],
         }
     ]
 
