@@ -178,10 +178,13 @@ train-voice: $(TRAIN_VENV)/.train ## align the recordings of the speaker, train 
 		--out $(VOICE)/acoustic
 	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.flow_tts.vocoder_train --pool $(VOICE)/pool \
 		--out $(VOICE)/vocoder
+	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.flow_tts.vocoder_train --pool $(VOICE)/pool \
+		--out $(VOICE)/polished --init $(VOICE)/vocoder/checkpoint.pt --acoustic $(VOICE)/acoustic/checkpoint.pt \
+		--adversarial --batch 8 --rate 4e-4 --warmup 100
 	$(TRAIN_BIN)/python -m models.flow_tts.calibrate --pool $(VOICE)/pool --acoustic $(VOICE)/acoustic/checkpoint.pt \
-		--vocoder $(VOICE)/vocoder/checkpoint.pt --out $(VOICE)/calibration.json
+		--vocoder $(VOICE)/polished/checkpoint.pt --out $(VOICE)/calibration.json
 	$(TRAIN_BIN)/python -m models.flow_tts.export --acoustic $(VOICE)/acoustic/checkpoint.pt \
-		--vocoder $(VOICE)/vocoder/checkpoint.pt --calibration $(VOICE)/calibration.json --spell $(VOICE)/spell/checkpoint.pt \
+		--vocoder $(VOICE)/polished/checkpoint.pt --calibration $(VOICE)/calibration.json --spell $(VOICE)/spell/checkpoint.pt \
 		--lexicon $(VOICE)/lexicon.txt.gz --out $(VOICE)/bundles/voice-en
 
 # Of Debian: flite, espeak-ng.

@@ -45,14 +45,19 @@ def deviations(spoken: Voice, vocoder: Vocoder, folder: Path) -> Iterator[Tensor
     wanted = roughness([(front(samples[None])[0] - mean) / scale for samples in originals])
     deviation = torch.zeros(MELS)
     for number in range(_ROUNDS):
-        rng = torch.Generator().manual_seed(number)
-        grain = Grain(deviation)
-        heard = []
-        for mel, pitch in zip(made.values(), pitches, strict=True):
-            rough = mel[None] + grain(TEMPERATURE * torch.randn(1, *mel.shape, generator=rng))
-            noise = torch.randn(1, len(mel), FRAME, generator=rng)
-            samples = vocoder(rough, pitch[None], noise).flatten(1)[:, DELAY:]
-            heard.append((front(functional.pad(samples, (0, DELAY)))[0] - mean) / scale)
-        deviation = (deviation.square() + wanted - roughness(heard)).clamp(0, _MOST**2).sqrt()
+        rng, grain = torch.Generator().manual_seed(number), Grain(deviation)
+        spoken_again = (
+            _vocoded(vocoder, mel, pitch, grain, rng) for mel, pitch in zip(made.values(), pitches, strict=True)
+        )
+        heard = roughness([(front(samples)[0] - mean) / scale for samples in spoken_again])
+        deviation = (deviation.square() + wanted - heard).clamp(0, _MOST**2).sqrt()
         deviation[:FIRST_BAND] = 0
         yield deviation
+
+
+def _vocoded(vocoder: Vocoder, mel: Tensor, pitch: Tensor, grain: Grain, rng: torch.Generator) -> Tensor:
+    """Samples f32[1, n] of a mel f32[T, MELS] with its grain, in their place."""
+    rough = mel[None] + grain(TEMPERATURE * torch.randn(1, *mel.shape, generator=rng))
+    noise = torch.randn(1, len(mel), FRAME, generator=rng)
+    samples = vocoder(rough, pitch[None], noise).flatten(1)[:, DELAY:]
+    return functional.pad(samples, (0, DELAY))
