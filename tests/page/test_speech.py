@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.page import browser
 from tests.page.conftest import Visiting
 from tests.page.serving import Loop, SayingHost, Site, site_of
 from tests.page.test_looks import CONTRASTS, LEAST_CONTRAST
+from tests.toys.token_voice import write_token_voice
 from tests.toys.voice import write_voice
 
 RATE = 24_000
@@ -77,7 +79,19 @@ def voice(loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     """A real gateway with a voice that can be worked out by hand, and no recogniser."""
     folder = tmp_path_factory.mktemp("voice")
     write_voice(folder)
-    running = running_host(Settings(bundle_path=(folder,), models=("voice", "asr-en"), engine=EngineSection(workers=1)))
+    yield from speaking_site(loop, folder, "voice", "asr-en")
+
+
+@pytest.fixture(scope="module")
+def token_voice(loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The same with a voice of speech tokens, which knows no times of words."""
+    folder = tmp_path_factory.mktemp("token_voice")
+    write_token_voice(folder)
+    yield from speaking_site(loop, folder, "voice", "asr-en")
+
+
+def speaking_site(loop: Loop, folder: Path, *models: str) -> Iterator[Site]:
+    running = running_host(Settings(bundle_path=(folder,), models=models, engine=EngineSection(workers=1)))
     host = loop.run(running.__aenter__())
     try:
         with site_of(loop, host) as site:
@@ -163,6 +177,17 @@ def test_a_text_is_spoken(mute: Any, voice: Site, loop: Loop, visit: Visiting) -
     assert page.page.locator("#spoken .said").count() == 8
     assert page.page.locator("#spoken .now").count() == 0
     assert page.call(DRAWN) > 10
+
+
+def test_a_voice_without_word_times_is_heard(mute: Any, token_voice: Site, loop: Loop, visit: Visiting) -> None:
+    """As every other client hears it; no word is marked, and nobody is told of a failure."""
+    page = opened(visit, mute, token_voice)
+    sound = said(page)
+    assert len(sound) > RATE / 4
+    np.testing.assert_array_equal(sound, expected(loop, token_voice))
+    page.has_text("spoken", TEXT)
+    assert page.page.locator("#spoken .said").count() == 0
+    assert not page.page.locator("#speech-notice").is_visible()
 
 
 def test_settings_reach_the_voice(mute: Any, voice: Site, loop: Loop, visit: Visiting) -> None:
