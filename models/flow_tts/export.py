@@ -98,13 +98,7 @@ def export_bundle(
                 "kind": "synthesize",
                 "program": "flow_voice",
                 "roles": roles,
-                "parameters": {
-                    "frame_samples": FRAME,
-                    "delay_samples": vocoder.DELAY,
-                    "temperature": TEMPERATURE,
-                    "voices": "kathleen",
-                    "mel_bands": MELS,
-                },
+                "parameters": _PARAMETERS,
                 "assets": {"symbols": "symbols.txt", "lexicon": "lexicon.txt.gz"},
             },
             "pools": [{"name": "stream"}],
@@ -119,6 +113,13 @@ def export_bundle(
 # On a CPU more rows at a time are hardly cheaper, and whoever begins to speak waits for those that run.
 _SMALL = {"flow_step": {"max_batch": 2}, "vocoder_step": {"max_batch": 2}}
 _TABLES = {"step.vocoder.analysis": vocoder.analysis(), "step.vocoder.synthesis": vocoder.synthesis()}
+_PARAMETERS = {
+    "frame_samples": FRAME,
+    "delay_samples": vocoder.DELAY,
+    "temperature": TEMPERATURE,
+    "voices": "kathleen",
+    "mel_bands": MELS,
+}
 _ROLES = {
     "symbols": "text_encode.symbols",
     "encoded": "text_encode.encoded",

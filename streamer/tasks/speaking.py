@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from streamer.errors import ModelFault
@@ -23,13 +24,48 @@ class TextReader(Protocol):
     def finish(self) -> None:
         """What came so far is complete."""
 
+    def drop(self) -> None:
+        """Forget all that came."""
+
+
+@dataclass(slots=True)
+class StepOut:
+    """A step that is out; what comes of it is dropped if the stream was interrupted since."""
+
+    is_dropped: bool = field(default=False, kw_only=True)
+
 
 class Speaking:
-    """The part of `streamer.tasks.base.SpeakingTask` that says what is to be read, and nothing of how it is spoken."""
+    """The part of `streamer.tasks.base.SpeakingTask` that says what is to be read, and nothing of how it is spoken.
+
+    `_out` is the step that is out.
+    """
 
     def __init__(self, reader: TextReader) -> None:
         self._text = reader
+        self._out: StepOut | None = None
         self._is_flushing = self._is_end = False
+
+    def _begin(self) -> None:
+        """Be as in a new stream, but for the step that is out."""
+        raise NotImplementedError
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step can be made now."""
+        raise NotImplementedError
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether all audio has been returned that `flush` asked for."""
+        return self._is_flushing and self._out is None and not self.has_work
+
+    def interrupt(self) -> None:
+        """Drop all text and audio, also that of the step that is out."""
+        if self._out is not None:
+            self._out.is_dropped = True
+        self._text.drop()
+        self._begin()
 
     @property
     def waiting_chars(self) -> int:

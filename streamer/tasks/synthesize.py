@@ -12,7 +12,7 @@ import numpy as np
 from streamer.audio.resample import MAX_HOLD_BACK_S
 from streamer.errors import ModelFault
 from streamer.tasks.base import Decoded, Finding, SpokenSpan, TaskStep, Uttered
-from streamer.tasks.speaking import Speaking, require_no_fault
+from streamer.tasks.speaking import Speaking, StepOut, require_no_fault
 from streamer.tasks.synthesis_options import SynthesisOptions
 from streamer.tasks.voice_model import PROGRAM, VoiceModel
 from streamer.tasks.voice_pacing import FIRST
@@ -22,12 +22,11 @@ from streamer.work import Array, Tensors
 
 
 @dataclass(slots=True)
-class _Out:
-    """The step that is out; what comes of it is dropped if the stream was interrupted since."""
+class _Out(StepOut):
+    """The piece that is read in it, and the frames that it is to sound."""
 
     reading: Reading | None
     frames: int
-    is_dropped: bool = False
 
 
 class Synthesize(Speaking):
@@ -77,18 +76,6 @@ class Synthesize(Speaking):
         if self._is_flushing:
             self._add_tail()
         return len(self._prior) > 0
-
-    @property
-    def is_flushed(self) -> bool:
-        """Whether all audio has been returned that `flush` asked for."""
-        return self._is_flushing and self._out is None and not self.has_work
-
-    def interrupt(self) -> None:
-        """Drop all text and audio, also that of the step that is out."""
-        if self._out is not None:
-            self._out.is_dropped = True
-        self._reader.drop()
-        self._begin()
 
     def step(self, chunk: int) -> TaskStep:
         """Return a step that makes up to `chunk` frames."""

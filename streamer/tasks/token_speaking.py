@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
 from streamer.audio.resample import MAX_HOLD_BACK_S
 from streamer.tasks.base import Decoded, Finding, TaskStep
-from streamer.tasks.speaking import Speaking, require_no_fault
+from streamer.tasks.speaking import Speaking, StepOut, require_no_fault
 from streamer.tasks.synthesis_options import SynthesisOptions
 from streamer.tasks.token_model import PROGRAM, TokenModel
 from streamer.tasks.token_work import Progress, TokenVoicing, TokenWork, pack_token_work, unpack_token_done
@@ -18,13 +17,6 @@ from streamer.work import Array, Tensors
 
 # Utterances whose text is read: the one that is spoken, and the next.
 _READ_AHEAD = 2
-
-
-@dataclass(slots=True)
-class _Out:
-    """The step that is out; what comes of it is dropped if the stream was interrupted since."""
-
-    is_dropped: bool = False
 
 
 class SpeakTokens(Speaking):
@@ -48,7 +40,6 @@ class SpeakTokens(Speaking):
         self._model = model
         self._reader = reader
         self._prompt = model.prompts[self._voicing.voice]
-        self._out: _Out | None = None
         self.sample_rate = model.sample_rate
         self.frame_samples = model.sound.frame_samples
         self.chunk_samples = self.hop_samples = model.chunk_samples
@@ -75,25 +66,13 @@ class SpeakTokens(Speaking):
                 return True
         return self._is_flushing and (bool(self._progress.scripts) or self._is_silence_due)
 
-    @property
-    def is_flushed(self) -> bool:
-        """Whether all audio has been returned that `flush` asked for."""
-        return self._is_flushing and self._out is None and not self.has_work
-
-    def interrupt(self) -> None:
-        """Drop all text and audio, also that of the step that is out."""
-        if self._out is not None:
-            self._out.is_dropped = True
-        self._reader.drop()
-        self._begin()
-
     def step(self, chunk: int) -> TaskStep:
         """Return a step that reads the next piece, if there is one, and makes the next chunk, if that can be."""
         piece = None
         if self._wants_text:
             self._reader.read()
             piece = self._reader.take().new_piece() if self._reader.has_piece else None
-        self._out = _Out()
+        self._out = StepOut()
         closes = self._is_flushing and not self._has_text
         return TaskStep(PROGRAM, pack_token_work(TokenWork(self._voicing, self._progress, piece, closes)))
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+from streamer.tasks import token_lm
+from streamer.tasks.token_drawing import Sampling, draw_token
 
 if TYPE_CHECKING:
     from models.careless_whisper.model import Whisper
@@ -81,3 +85,17 @@ def codec_bundle(codec_family: str, codec: Codec, once: Once) -> Path:
     from tests.models.codec_toys import write_toy
 
     return once(codec_family, lambda folder: write_toy(folder / "toy-codec", codec)) / "toy-codec"
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
+    """Tokens that the server draws, by the seed of their utterance, ends too."""
+    noted: dict[int, list[int]] = {}
+
+    def noting(logits: np.ndarray, said: Sequence[int], seed: int, sampling: Sampling) -> int:
+        token = draw_token(logits, said, seed, sampling)
+        noted.setdefault(seed, []).append(token)
+        return token
+
+    monkeypatch.setattr(token_lm, "draw_token", noting)
+    return noted

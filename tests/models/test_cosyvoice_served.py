@@ -26,8 +26,7 @@ from models.flow_tts.cosyvoice.reference import Prompt, Synthesis  # noqa: E402
 from models.flow_tts.cosyvoice.text_loop import TextLoop  # noqa: E402
 from streamer.bundle.loader import load_bundle  # noqa: E402
 from streamer.session.messages import Done, End, Interrupt  # noqa: E402
-from streamer.tasks import token_lm  # noqa: E402
-from streamer.tasks.token_drawing import Sampling, draw_token, utterance_seed  # noqa: E402
+from streamer.tasks.token_drawing import utterance_seed  # noqa: E402
 from tests.engine.support import runner_of  # noqa: E402
 from tests.models.conftest import Once  # noqa: E402
 from tests.models.cosyvoice_bundles import VOICES, EngineCalls, checkpoint_of, voice, write_toy  # noqa: E402
@@ -107,20 +106,6 @@ def plain(folder: Path) -> Plain:
 @pytest.fixture(scope="module")
 def bench(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> SpeechBench:
     return SpeechBench(tmp_path_factory.mktemp("bench"), lambda _: folder)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
-    """Tokens that the server draws, by the seed of their utterance, ends too."""
-    noted: dict[int, list[int]] = {}
-
-    def noting(logits: np.ndarray, said: Sequence[int], seed: int, sampling: Sampling) -> int:
-        token = draw_token(logits, said, seed, sampling)
-        noted.setdefault(seed, []).append(token)
-        return token
-
-    monkeypatch.setattr(token_lm, "draw_token", noting)
-    return noted
 
 
 @pytest.mark.parametrize("pieces", ["clauses", "words"])

@@ -23,7 +23,6 @@ from models.flow_tts.tokens.decoding import Speech  # noqa: E402
 from models.flow_tts.tokens.layouts import Blocks  # noqa: E402
 from models.flow_tts.tokens.streaming import Sound  # noqa: E402
 from streamer.session.messages import Done, End, Finalize, Interrupt  # noqa: E402
-from streamer.tasks import token_lm  # noqa: E402
 from streamer.tasks.token_drawing import Sampling, draw_token, utterance_seed  # noqa: E402
 from tests.models.token_toys import CHUNK, TOKENS, toy_lm, toy_token_flow  # noqa: E402
 from tests.models.voice_toys import toy_vocoder  # noqa: E402
@@ -83,20 +82,6 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 @pytest.fixture(scope="module")
 def bench(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> SpeechBench:
     return SpeechBench(tmp_path_factory.mktemp("bench"), lambda folder: toy.bundle)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[int]]:
-    """Tokens that the server draws, by the seed of their utterance, ends too."""
-    noted: dict[int, list[int]] = {}
-
-    def noting(logits: np.ndarray, said: Sequence[int], seed: int, sampling: Sampling) -> int:
-        token = draw_token(logits, said, seed, sampling)
-        noted.setdefault(seed, []).append(token)
-        return token
-
-    monkeypatch.setattr(token_lm, "draw_token", noting)
-    return noted
 
 
 @pytest.mark.parametrize("pieces", ["clauses", "words"])
