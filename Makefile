@@ -60,8 +60,10 @@ serve: $(VENV)/.runtime ## serve the default models on ports 50051 (gRPC) and 80
 test: test-server test-models ## all tests: the server without torch, then the workshop with it
 
 # A file's tests run in one process: what a module makes is made once. More threads would only wait for each other.
+# A test that hangs fails, and where it hung is printed.
 test-server test-models: export OMP_NUM_THREADS = 1
-IN_PROCESSES = -p xdist.plugin --numprocesses $(PROCESSES) --dist loadfile
+IN_PROCESSES = -p xdist.plugin --numprocesses $(PROCESSES) --dist loadfile \
+	-o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --max-worker-restart 2
 
 test-server: $(VENV)/.dev
 	$(BIN)/python -m pytest $(IN_PROCESSES) -m 'not soak and not train'

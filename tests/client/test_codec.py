@@ -17,7 +17,7 @@ from streamer.client.binary import BinaryFrames
 from streamer.client.stream import open_transport
 from streamer.errors import InvalidRequest
 from streamer.session.messages import Audio, AudioOut, Done, End, Packets
-from tests.client.test_sync import every_transport, heard, served
+from tests.client.test_sync import aborted, every_transport, heard, served
 from tests.client.test_wav import wav
 from tests.gateway.fake_host import CODED, FakeHost
 from tests.gateway.serving import serving, with_loop
@@ -130,7 +130,7 @@ def test_leaving_the_loop_hangs_up():
     with served(host) as client:
         for _ in client.codec_stream(iter(lambda: SOUND, b""), Config("pcm_s16le", 16000, 1, task="codec")):
             break
-        client._background.run(host.streams[0].aborted.wait())
+        assert aborted(host)
 
 
 @with_loop

@@ -18,7 +18,7 @@ from tests.e2e.serving import Served, serving
 from tests.e2e.test_streams import LIVE, audio, expected_text, text_of, transcribe
 from tests.toys import write_listener
 
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 REFUSALS = {code for code in WIRE_CODES.values() if code.name != "internal"}
 WEBSOCKET_CODES = {code.websocket for code in REFUSALS} | {1000, 1007}
 

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from streamer.gateway.server import Addresses
 from tests.e2e.recognised import RATE, SAMPLES, SHIPPED, clip, serving_recogniser
 from tests.gateway.keyring import ADA, BOB, access_settings
-from tests.gateway.serving import with_loop_for
+from tests.gateway.serving import with_loop
 
 if TYPE_CHECKING:
     from deepgram.listen.v1.socket_client import V1SocketClient
@@ -33,8 +33,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")
 NAMES = [path.stem for path in SAMPLES]
 SILENCE = bytes(2 * 2 * RATE)
 FORMAT = {"encoding": "linear16", "sample_rate": RATE}
-# The machine may be busy, and the clients wait for nothing but answers.
-with_loop = with_loop_for(120)
 
 
 def environment(addresses: Addresses) -> DeepgramClientEnvironment:
