@@ -46,7 +46,7 @@ class CodecRun:
 
     def convert_packets(self, start_s: float, open_sink: OpenSink, codec: CodecOptions) -> None:
         """Convert SNC1 streams, from `start_s` on."""
-        from streamer.cli.codec_model import preroll_frames
+        from streamer.cli.chosen_model import preroll_frames
         from streamer.cli.codec_sources import open_packets
 
         manifest = self._manifest()
@@ -54,7 +54,7 @@ class CodecRun:
         self._convert(manifest, opened, open_sink, codec)
 
     def _manifest(self) -> Manifest:
-        from streamer.cli.codec_model import codec_manifest
+        from streamer.cli.chosen_model import codec_manifest
 
         return codec_manifest(self.settings, self.model)
 
@@ -63,10 +63,11 @@ class CodecRun:
     ) -> None:
         import asyncio
 
+        from streamer.cli.chosen_model import key_of, only
         from streamer.cli.codec_batch import Conversion
 
-        key = f"{manifest.name}@{manifest.version}"
-        settings = self.settings.model_copy(update={"models": (key,)})
+        key = key_of(manifest)
+        settings = only(self.settings, key)
         jobs = min(self.jobs or default_jobs(settings), len(self.inputs))
         quieten(settings)
         with BatchProgress(len(self.inputs), is_progress_shown(self.quiet)) as progress:

@@ -149,14 +149,14 @@ async def local_voice(
     settings: Settings, model: str, rate: int | None, options: SynthesisOptions, jobs: int
 ) -> AsyncIterator[Voice]:
     """Load the model `model`, or the default voice; raises `UnknownBundle` and `BundleError`."""
-    from streamer.cli.codec_model import manifest_of
+    from streamer.cli.chosen_model import key_of, manifest_of, only
     from streamer.client.synthesis import DEFAULT_RATE
     from streamer.host.assemble import running_host
 
     manifest = manifest_of(settings, model, "synthesize")
-    key = f"{manifest.name}@{manifest.version}"
+    key = key_of(manifest)
     sample_rate = rate or manifest.sample_rate or DEFAULT_RATE
-    chosen = for_files(settings.model_copy(update={"models": (key,)}), jobs)
+    chosen = for_files(only(settings, key), jobs)
     quieten(chosen)
     async with running_host(chosen) as host:
         yield LocalVoice(host, key, sample_rate, options)

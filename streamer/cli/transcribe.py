@@ -88,6 +88,7 @@ def transcribe(
         "engine": {"workers": workers, "provider": provider.value if provider else None},
     }
     settings = settings_from(config, flags)
+    settings = settings if model else _default_recogniser(settings)
     jobs = min(jobs or default_jobs(settings), len(inputs))
     run = _Run(
         inputs=inputs,
@@ -104,6 +105,13 @@ def transcribe(
     _transcribe(run, for_files(settings, jobs))
     if run.failed:
         raise typer.Exit(1)
+
+
+def _default_recogniser(settings: Settings) -> Settings:
+    """Return the settings without what transcribes nothing."""
+    from streamer.cli.chosen_model import key_of, manifest_of, only
+
+    return only(settings, key_of(manifest_of(settings, "", "transcribe")))
 
 
 def _output(inputs: Sequence[Input], form: Format, folder: Path | None, overwrite: bool, per_channel: bool) -> Output:

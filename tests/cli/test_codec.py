@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from streamer.audio.pcm import encode as pcm
 from streamer.audio.snc1_description import describe
 from streamer.cli import codec_sources, source
-from streamer.cli.codec_model import codec_manifest
+from streamer.cli.chosen_model import codec_manifest
 from streamer.cli.main import app
 from streamer.cli.whole_file import whole_file
 from streamer.config import Settings
@@ -341,6 +341,8 @@ def test_the_codec_of_the_settings(tmp_path: Path) -> None:
     settings = Settings(bundle_path=(tmp_path,), models=("asr-en", "codec@1.0.0"))
     assert codec_manifest(settings, "").name == "codec"
     assert codec_manifest(settings, "codec@1.0.0").name == "codec"
+    both = Settings(bundle_path=(tmp_path,), models=("codec", "codec-16k"))
+    assert codec_manifest(both, "").name == "codec"
     with pytest.raises(BundleError, match=r"^bundle counter-asr@1.0.0: expected a codec, got a model for transcribe$"):
         codec_manifest(settings, "counter-asr")
     with pytest.raises(UnknownBundle, match="^unknown bundle 'other'"):

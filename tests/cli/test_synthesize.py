@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from streamer.cli import source
-from streamer.cli.codec_model import manifest_of
+from streamer.cli.chosen_model import manifest_of
 from streamer.cli.inputs import Input
 from streamer.cli.spoken_words import SpokenWords
 from streamer.cli.text_sources import TextInput, find_texts

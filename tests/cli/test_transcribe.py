@@ -158,6 +158,14 @@ def test_unknown_model(tmp_path: Path, toys: Path) -> None:
     assert result.stderr.startswith("streamer: unknown bundle 'none', expected one of ")
 
 
+def test_no_other_model_is_loaded(tmp_path: Path, toys: Path) -> None:
+    """Unless one is named it is the first of the settings that transcribes; others need not be there."""
+    settings = tmp_path / "streamer.toml"
+    settings.write_text('models = ["nothing", "vad", "counter-asr", "asr-en"]\n')
+    found = run_json(write_audio(tmp_path / "a.wav"), "--config", settings, "--bundle-path", toys)
+    assert found["model"] == "counter-asr@1.0.0"
+
+
 STEP = "bundle counter-asr: graph step: "
 
 

@@ -1,4 +1,4 @@
-"""Which codec, or voice, the command line uses."""
+"""Which codec, voice or recogniser the command line loads: one, not all that a server has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from streamer.bundle.manifest import Manifest
     from streamer.config import Settings
 
-_NOUNS = {"codec": "codec", "synthesize": "voice"}
+_NOUNS = {"codec": "codec", "synthesize": "voice", "transcribe": "recogniser"}
 
 
 def codec_manifest(settings: Settings, name: str) -> Manifest:
@@ -35,14 +35,25 @@ def manifest_of(settings: Settings, name: str, kind: str) -> Manifest:
         if manifest.task.kind != kind:
             raise BundleError(f"bundle {entry.key}: expected a {_NOUNS[kind]}, got a model for {manifest.task.kind}")
         return manifest
-    served = [entry for model in settings.models for entry in registry.entries if model in (entry.name, entry.key)]
     # The newest of a name is last among the entries.
-    for entry in (*reversed(served), *reversed(registry.entries)):
+    entries = registry.entries[::-1]
+    served = [entry for model in settings.models for entry in entries if model in (entry.name, entry.key)]
+    for entry in (*served, *entries):
         if entry.error is None and (manifest := read_manifest(entry.folder)).task.kind == kind:
             return manifest
     raise UnknownBundle(
         f"no {_NOUNS[kind]} on the search path, expected a bundle of the task {kind}: --bundle-path adds a folder"
     )
+
+
+def key_of(manifest: Manifest) -> str:
+    """Return what nothing else on the search path is called."""
+    return f"{manifest.name}@{manifest.version}"
+
+
+def only(settings: Settings, key: str) -> Settings:
+    """Return the settings of a host that loads no other model."""
+    return settings.model_copy(update={"models": (key,)})
 
 
 def preroll_frames(manifest: Manifest) -> int:
