@@ -12,7 +12,7 @@ from streamer.session.messages import Config
 from streamer.session.messages import ModelInfo as ModelInfo
 from streamer.tasks.options import TaskOptions
 from streamer.tasks.registry import TaskMaker, task_maker
-from streamer.tasks.voice_names import voices_of
+from streamer.tasks.voice_names import tells_words, voices_of
 
 
 def task_options(config: Config) -> TaskOptions:
@@ -124,4 +124,5 @@ def _info(bundle: Bundle, is_default: bool) -> ModelInfo:
         delay_ms=audio.delay_samples * to_ms if audio else 0.0,
         is_default=is_default,
         voices=voices_of(manifest),
+        word_times=tells_words(manifest),
     )

@@ -304,7 +304,8 @@ ServerMessage = (
 class ModelInfo:
     """A model that a server serves. `chunk_ms` is its step, `delay_ms` its algorithmic delay at its `sample_rate`.
 
-    `voices` are those of a model that speaks, the first one the default.
+    `voices` are those of a model that speaks, the first one the default; `word_times` says whether it tells where its
+    words are.
     """
 
     name: str
@@ -317,6 +318,7 @@ class ModelInfo:
     delay_ms: float
     is_default: bool
     voices: tuple[str, ...] = ()
+    word_times: bool = False
 
     @property
     def key(self) -> str:

@@ -14,7 +14,8 @@ from streamer.errors import ModelFault
 from streamer.tasks.base import Decoded, Finding, SpokenSpan, TaskStep, Uttered
 from streamer.tasks.speaking import Speaking, StepOut, require_no_fault
 from streamer.tasks.synthesis_options import SynthesisOptions
-from streamer.tasks.voice_model import PROGRAM, VoiceModel
+from streamer.tasks.voice_model import VoiceModel
+from streamer.tasks.voice_names import PROGRAM
 from streamer.tasks.voice_pacing import FIRST
 from streamer.tasks.voice_reading import Reading, VoiceText
 from streamer.tasks.voice_work import Done, Voicing, Work, pack_work, unpack_done

@@ -23,8 +23,7 @@ from streamer.tasks.voice_graphs import (
     temperature_of,
     voice_number,
 )
-
-PROGRAM = "flow_voice"
+from streamer.tasks.voice_names import PROGRAM
 
 
 @dataclass(frozen=True, slots=True)

@@ -473,7 +473,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "task", "description", "languages", "sample_rate", "chunk_ms", "delay_ms", "is_default", "voices")
+    __slots__ = ("name", "version", "task", "description", "languages", "sample_rate", "chunk_ms", "delay_ms", "is_default", "voices", "word_times")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -484,6 +484,7 @@ class Model(_message.Message):
     DELAY_MS_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     VOICES_FIELD_NUMBER: _ClassVar[int]
+    WORD_TIMES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     task: str
@@ -494,4 +495,5 @@ class Model(_message.Message):
     delay_ms: float
     is_default: bool
     voices: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[str] = ..., description: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ..., chunk_ms: _Optional[float] = ..., delay_ms: _Optional[float] = ..., is_default: _Optional[bool] = ..., voices: _Optional[_Iterable[str]] = ...) -> None: ...
+    word_times: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., task: _Optional[str] = ..., description: _Optional[str] = ..., languages: _Optional[_Iterable[str]] = ..., sample_rate: _Optional[int] = ..., chunk_ms: _Optional[float] = ..., delay_ms: _Optional[float] = ..., is_default: _Optional[bool] = ..., voices: _Optional[_Iterable[str]] = ..., word_times: _Optional[bool] = ...) -> None: ...

@@ -111,6 +111,7 @@ async def test_voices_are_listed(scheme):
     async with serving(FakeVoiceHost()) as addresses:
         listed = await list_models(url(addresses, scheme), Access())
     assert {model.name: model.voices for model in listed} == {"echo": (), "tenor": (), "voice": ("ada", "bob")}
+    assert {model.name for model in listed if model.word_times} == {"voice"}
 
 
 @every_scheme

@@ -71,7 +71,9 @@ class FakeVoiceHost(FakeHost):
     def models(self) -> tuple[FakeModelInfo, ...]:
         voices = (
             FakeModelInfo("tenor", "2", VOICE_TASK, "sings", sample_rate=24_000, is_default=False),
-            FakeModelInfo("voice", "1", VOICE_TASK, "speaks", sample_rate=24_000, voices=("ada", "bob")),
+            FakeModelInfo(
+                "voice", "1", VOICE_TASK, "speaks", sample_rate=24_000, voices=("ada", "bob"), word_times=True
+            ),
         )
         return (*super().models(), *voices)
 

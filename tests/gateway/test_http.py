@@ -219,6 +219,7 @@ async def test_models_are_listed():
             "delay_ms": 200.0,
             "is_default": True,
             "voices": [],
+            "word_times": False,
         }
     ]
 

@@ -58,6 +58,7 @@ async def test_many_streams_are_as_alone(tmp_path: Path) -> None:
         np.testing.assert_array_equal(heard[:-DELAY], expected[:-DELAY])
         (model,) = host.models()
         assert (model.task, model.sample_rate, model.is_default) == ("synthesize", RATE, True)
+        assert model.word_times
         seconds = sum(map(len, [*alone, *alone])) / 4 / RATE
         counted = float(host.metrics_text().decode().split('streamer_audio_seconds_total{mode="file"} ')[1].split()[0])
         assert 0 < counted < seconds

@@ -41,6 +41,7 @@ async def test_many_streams_are_as_alone(tmp_path: Path) -> None:
         np.testing.assert_array_equal(heard, token_voice_expected([HELLO]))
         (model,) = host.models()
         assert (model.task, model.sample_rate, model.is_default) == ("synthesize", RATE, True)
+        assert not model.word_times
         stream = host.connect()
         await stream.send(speaking(speed=2.0))
         with pytest.raises(InvalidRequest, match=r"^synthesis speed: model voice has no other than 1, got 2$"):

@@ -16,7 +16,7 @@ export class Server {
     this.key = "";
   }
 
-  // Returns the models of all tasks, as `{ id, name, version, task, languages, sample_rate, is_default }`.
+  // Returns the models of all tasks, as `{ id, name, version, task, languages, sample_rate, is_default, voices, word_times }`.
   // Raises `Refusal`, and `TypeError` if the server cannot be reached.
   async models() {
     const { models } = await this.#ask("v1/models", { method: "GET" });

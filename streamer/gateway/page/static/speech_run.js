@@ -5,15 +5,33 @@ import { wavFile } from "./pcm.js";
 export const RATE = 24_000;
 // Well within what the server takes in one message.
 const PART_CHARS = 4000;
-const NO_WORD_TIMES = "synthesis word_times:";
 
 // `on` has ready(message), sound(Int16Array), spoken(words), done(), failed({ code, message }).
 export class SpeechRun {
-  constructor(server, text, options, on) {
+  constructor(server, text, { model, ...synthesis }, on) {
     this.parts = [];
     this.samples = 0;
     this.isComplete = false;
-    this.#open(server, Array.from(text), options, true, on);
+    this.stream = new CodecStream(
+      server,
+      { task: "synthesize", encoding: "text", sample_rate: RATE, mode: "live", ...(model && { model }), synthesis },
+      {
+        ready: (message) => on.ready(message),
+        bytes: (data) => this.#take(new Int16Array(data), on),
+        other: (message) => message.type === "spoken" && on.spoken(message.words),
+        done: () => {
+          this.isComplete = true;
+          on.done();
+        },
+        failed: (error) => on.failed(error),
+      },
+    );
+    const characters = Array.from(text);
+    for (let at = 0; at < characters.length; at += PART_CHARS) {
+      this.stream.tell({ type: "text", text: characters.slice(at, at + PART_CHARS).join("") });
+    }
+    this.stream.end();
+    this.stream.start();
   }
 
   // The server makes no more of it.
@@ -23,40 +41,6 @@ export class SpeechRun {
 
   wav() {
     return wavFile(this.parts, this.samples, RATE);
-  }
-
-  // Some voices know no times of words, and say so before anything else: they are asked again without.
-  #open(server, characters, options, wordTimes, on) {
-    const { model, ...synthesis } = options;
-    this.stream = new CodecStream(
-      server,
-      {
-        task: "synthesize",
-        encoding: "text",
-        sample_rate: RATE,
-        mode: "live",
-        ...(model && { model }),
-        synthesis: { ...synthesis, word_times: wordTimes },
-      },
-      {
-        ready: (message) => on.ready(message),
-        bytes: (data) => this.#take(new Int16Array(data), on),
-        other: (message) => message.type === "spoken" && on.spoken(message.words),
-        done: () => {
-          this.isComplete = true;
-          on.done();
-        },
-        failed: (error) => {
-          if (wordTimes && error.message.startsWith(NO_WORD_TIMES)) this.#open(server, characters, options, false, on);
-          else on.failed(error);
-        },
-      },
-    );
-    for (let at = 0; at < characters.length; at += PART_CHARS) {
-      this.stream.tell({ type: "text", text: characters.slice(at, at + PART_CHARS).join("") });
-    }
-    this.stream.end();
-    this.stream.start();
   }
 
   #take(samples, on) {

@@ -35,9 +35,14 @@ export class SpeechView {
 
   // Offers the voices of the model that is chosen.
   #showVoices() {
-    const name = this.element("speech-model").value;
-    const { voices = [] } = this.models.find((model) => model.name === name) ?? {};
+    const { voices = [] } = this.#model;
     this.element("speech-voices").replaceChildren(...voices.map((voice) => new Option(voice, voice)));
+  }
+
+  // What the server says of the model that is chosen.
+  get #model() {
+    const { value } = this.element("speech-model");
+    return this.models.find((model) => model.name === value) ?? {};
   }
 
   get state() {
@@ -92,7 +97,13 @@ export class SpeechView {
   // What is chosen; zeros and empty texts are the server's defaults.
   #read() {
     const { model, voice, speed, seed } = this.form.elements;
-    return { model: model.value, voice: voice.value.trim(), speed: speed.valueAsNumber, seed: seed.valueAsNumber || 0 };
+    return {
+      model: model.value,
+      voice: voice.value.trim(),
+      speed: speed.valueAsNumber,
+      seed: seed.valueAsNumber || 0,
+      word_times: this.#model.word_times ?? false,
+    };
   }
 
   #hear(samples) {
