@@ -170,19 +170,21 @@ evaluate-vad: $(TRAIN_VENV)/.train ## F1 of the shipped vad beside silero-vad, a
 evaluate-codec: $(TRAIN_VENV)/.codec-evaluation ## quality of the shipped codec beside Opus, Speex, Codec 2 and Lyra v2, with and without loss
 	$(TRAIN_BIN)/python -m models.codec.evaluate --data $(DATA) --out $(CODEC)/evaluation --loss
 
+# MINUTES is for a rehearsal: so long for each part, in place of what each is used to.
+train-voice: BUDGET = $(if $(MINUTES),--budget-minutes $(MINUTES))
 train-voice: $(TRAIN_VENV)/.train ## align the recordings of the speaker, train the voice from nothing, export its bundle (resumes)
 	$(TRAIN_BIN)/python -m models.flow_tts.lexicon --out $(VOICE)
-	$(TRAIN_BIN)/python -m models.flow_tts.spell_train --out $(VOICE)/spell
+	$(TRAIN_BIN)/python -m models.flow_tts.spell_train --out $(VOICE)/spell $(BUDGET)
 	test -f $(VOICE)/pool/mel.npz || $(TRAIN_BIN)/python -m models.flow_tts.pool --data $(DATA) --out $(VOICE)/pool
 	test -f $(VOICE)/pool/alignments.json || $(TRAIN_BIN)/python -m models.flow_tts.alignments \
 		--pool $(VOICE)/pool --lexicon $(VOICE)/lexicon.txt.gz
 	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.flow_tts.acoustic_train --pool $(VOICE)/pool \
-		--out $(VOICE)/acoustic
+		--out $(VOICE)/acoustic $(BUDGET)
 	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.flow_tts.vocoder_train --pool $(VOICE)/pool \
-		--out $(VOICE)/vocoder
+		--out $(VOICE)/vocoder $(BUDGET)
 	$(TRAIN_BIN)/torchrun --nproc-per-node $(PROCESSES) -m models.flow_tts.vocoder_train --pool $(VOICE)/pool \
 		--out $(VOICE)/polished --init $(VOICE)/vocoder/checkpoint.pt --acoustic $(VOICE)/acoustic/checkpoint.pt \
-		--adversarial --batch 8 --rate 4e-4 --warmup 100
+		--adversarial --batch 8 --rate 4e-4 --warmup 100 $(BUDGET)
 	$(TRAIN_BIN)/python -m models.flow_tts.calibrate --pool $(VOICE)/pool --acoustic $(VOICE)/acoustic/checkpoint.pt \
 		--vocoder $(VOICE)/polished/checkpoint.pt --out $(VOICE)/calibration.json
 	$(TRAIN_BIN)/python -m models.flow_tts.export --acoustic $(VOICE)/acoustic/checkpoint.pt \

@@ -35,7 +35,7 @@ def table(measured: Sequence[Measured]) -> str:
     """A row for each speaker: means over the sentences, WER and DNSMOS with their 95 % intervals."""
     columns = ("speaker", "speech, s", *FIGURES.values())
     rows = [
-        (each.name, f"{sum(each.seconds):.0f}", *(_cell(figure, each.estimate(figure)) for figure in FIGURES))
+        (each.name, f"{sum(each.seconds):.0f}", *(cell(figure, each.estimate(figure)) for figure in FIGURES))
         for each in measured
     ]
     return markdown(columns, rows)
@@ -45,7 +45,7 @@ def differences(ours: Sequence[Measured], others: Sequence[Measured]) -> str:
     """A row for each pair: our figure less theirs on the same sentences, with 95 % confidence."""
     columns = ("ours", "against", *(FIGURES[figure] for figure in COMPARED))
     rows = [
-        (each.name, other.name, *(_difference(figure, each.less(other, figure)) for figure in COMPARED))
+        (each.name, other.name, *(difference(figure, each.less(other, figure)) for figure in COMPARED))
         for each in ours
         for other in others
     ]
@@ -102,7 +102,8 @@ def _pyplot() -> ModuleType:
     return plt
 
 
-def _cell(figure: str, estimate: Estimate) -> str:
+def cell(figure: str, estimate: Estimate) -> str:
+    """A figure as tables have it, with its interval if that is told; `-` where there is none."""
     value, low, high = estimate
     if np.isnan(value):
         return "-"
@@ -116,7 +117,8 @@ def _cell(figure: str, estimate: Estimate) -> str:
     return f"{value:.2f}{spread}"
 
 
-def _difference(figure: str, estimate: Estimate) -> str:
+def difference(figure: str, estimate: Estimate) -> str:
+    """A difference with its sign and its interval, in percent points for shares; `-` where there is none."""
     value, low, high = estimate
     if np.isnan(value):
         return "-"

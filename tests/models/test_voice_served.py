@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ pytestmark = pytest.mark.train
 
 pytest.importorskip("torch", reason="the workshop's tests need the training environment")
 
-from models.flow_tts import evaluate, served  # noqa: E402
+from models.common.evaluation_cache import Cache  # noqa: E402
+from models.flow_tts import evaluate, evaluate_pieces, served  # noqa: E402
 from models.flow_tts.served import ServedVoice, serving, words_of  # noqa: E402
 from models.flow_tts.speakers import Sentence  # noqa: E402
 from streamer.session.messages import SynthesisOptions  # noqa: E402
@@ -65,6 +67,34 @@ def test_the_report_tells_joins_and_what_streaming_changes(voice: ServedVoice, m
     lines = evaluate.streaming(said).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:5]] == [f"| {name}" for name in said]
     assert lines[6] == f"{evaluate.STREAMED['clauses']}: 1 of 1 texts sound the same as whole ones, sample by sample"
+
+
+def test_ways_of_cutting_are_compared_on_the_same_sentences(
+    voice: ServedVoice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each sentence is spoken either way; errors are pooled over words, and differences are those of the same words."""
+    heard = iter((["hello world", "one three"], ["hello world", "one two three four"]))
+    monkeypatch.setattr(evaluate_pieces, "transcripts", lambda speech, *_: next(heard) if len(speech) == 2 else None)
+    sentences = ["Hello world.", "One two three."]
+    found = [evaluate_pieces.measure(voice, sentences, pieces, Cache(tmp_path), 1) for pieces in evaluate_pieces.PIECES]
+    assert [(each.errors, each.words) for each in found] == [([0, 1], [2, 3]), ([0, 1], [2, 3])]
+    rows = evaluate_pieces.table(found).splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| clauses", "| words"]
+    assert all(" 20.0 % [" in row and " +0.0 [+0.0, +0.0] " in row for row in rows)
+
+
+def test_sentences_of_books_are_always_the_same(tmp_path: Path) -> None:
+    """Of a middling length, with a capital and a full stop; too few are refused."""
+    path = tmp_path / "sentences.txt.gz"
+    lines = [" ".join(["word"] * count) for count in range(1, 30)]
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join(lines))
+    found = evaluate_pieces.sentences_of_books(path, 5)
+    assert found == evaluate_pieces.sentences_of_books(path, 5)
+    assert all(8 <= len(sentence.split()) <= 16 and sentence.startswith("Word ") for sentence in found)
+    assert all(sentence.endswith("word.") for sentence in found)
+    with pytest.raises(ValueError, match=r"^expected 20 sentences of 8 to 16 words, got 9$"):
+        evaluate_pieces.sentences_of_books(path, 20)
 
 
 def test_other_bundles_are_refused() -> None:

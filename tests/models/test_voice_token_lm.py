@@ -12,12 +12,14 @@ torch = pytest.importorskip("torch", reason="the workshop's tests need the train
 from models.flow_tts.cosyvoice.ids import Ids  # noqa: E402
 from models.flow_tts.cosyvoice.settings import Sampling  # noqa: E402
 from models.flow_tts.symbols import SYMBOLS  # noqa: E402
+from models.flow_tts.tokens.config import LEVELS  # noqa: E402
 from models.flow_tts.tokens.decoding import Limits, Speech  # noqa: E402
+from models.flow_tts.tokens.digits import keep_digits, share_digits  # noqa: E402
 from models.flow_tts.tokens.layouts import Blocks, interleaved, offline  # noqa: E402
 from models.flow_tts.tokens.lm import Past, SpeechLm, corrupted, loss_of, next_logits  # noqa: E402
 from models.flow_tts.tokens.lm_train import collate  # noqa: E402
 from models.flow_tts.tokens.speak import words_of  # noqa: E402
-from tests.models.token_toys import LM, TOKENS, toy_lm  # noqa: E402
+from tests.models.token_toys import DIMS, LM, TOKENS, toy_lm  # noqa: E402
 
 # Text has ids 0 to 9, speech 10 to 19, then end, one in reserve and fill, then start and task.
 SMALL = Ids(speech=10, tokens=10, start=23, task=24, end=20, fill=22)
@@ -182,3 +184,28 @@ def test_words_come_with_the_boundary_before_them() -> None:
         [",", "SH", "IY1", "."],
     ]
     assert words_of(["^", "M"]) == [["^", "M"]]
+
+
+def test_tokens_share_what_their_digits_say() -> None:
+    """A step on one token moves those that share digits with it, and no other id; afterwards each row is its own."""
+    lm = SpeechLm(LM)
+    tokens = lm.ids.tokens
+    share_digits(lm, tokens)
+    before = lm.speech_embedding.weight.detach().clone()
+    lm.speech_embedding.weight[0].sum().backward()
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            if parameter.grad is not None:
+                parameter -= parameter.grad
+    moved = (lm.speech_embedding.weight != before).any(1).tolist()
+    # All digits of the first token are zeros.
+    shares = [any(token // LEVELS**place % LEVELS == 0 for place in range(DIMS)) for token in range(tokens)]
+    assert moved == [*shares, False, False, False]
+    assert not all(shares)
+    ids = torch.arange(lm.ids.speech, lm.ids.speech + 5)[None]
+    shared, names = lm(ids), set(SpeechLm(LM).state_dict())
+    keep_digits(lm)
+    assert torch.equal(lm(ids), shared)
+    assert set(lm.state_dict()) == names
+    with pytest.raises(ValueError, match=r"^expected a power of 3 tokens, got 28$"):
+        share_digits(lm, 28)

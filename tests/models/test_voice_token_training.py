@@ -24,7 +24,7 @@ from models.flow_tts.config import FRAME, FlowConfig  # noqa: E402
 from models.flow_tts.symbols import IDS  # noqa: E402
 from models.flow_tts.tokens import flow_train, lm_train, speak, tokeniser_train  # noqa: E402
 from models.flow_tts.tokens.config import TokenFlowConfig, TokeniserConfig, lm_sizes  # noqa: E402
-from models.flow_tts.tokens.data import Utterance, collate, drawn, joined, tokenised, utterances  # noqa: E402
+from models.flow_tts.tokens.data import Utterance, collate, drawn, joined, shifted, tokenised, utterances  # noqa: E402
 from models.flow_tts.tokens.decoding import Speech  # noqa: E402
 from models.flow_tts.tokens.flow import TokenFlow, load_flow  # noqa: E402
 from models.flow_tts.tokens.layouts import Blocks  # noqa: E402
@@ -79,6 +79,18 @@ def test_utterances_have_two_frames_for_a_token(pool: Path) -> None:
         # Phones in the order of the symbols, each as often as it lasts.
         sounding = one.symbols[one.symbols != IDS["_"]]
         assert torch.equal(torch.unique_consecutive(one.phones), torch.unique_consecutive(sounding))
+
+
+def test_shifted_utterances_pair_their_frames_the_other_way(pool: Path) -> None:
+    found = utterances(pool, "train")
+    for one, other in zip(found, shifted(found), strict=True):
+        assert torch.equal(other.symbols, one.symbols)
+        assert torch.equal(other.mel, one.mel[1:-1])
+        assert torch.equal(other.pitch, one.pitch[1:-1])
+        assert torch.equal(other.phones, one.phones[1:-1])
+    assert [len(one.tokens) * 2 for one in tokenised(toy_tokeniser(), shifted(found))] == [
+        len(one.mel) - 2 for one in found
+    ]
 
 
 def test_utterances_in_a_row_are_one_text(pool: Path) -> None:

@@ -61,6 +61,15 @@ def tokenised(tokeniser: Tokeniser, found: Sequence[Utterance]) -> list[Utteranc
     return [replace(one, tokens=tokeniser(one.mel[None], one.pitch[None])[0]) for one in found]
 
 
+def shifted(found: Sequence[Utterance]) -> list[Utterance]:
+    """The same from their second frame on, whose tokens are others: frames are paired the other way."""
+    return [
+        replace(one, phones=one.phones[1:-1], mel=one.mel[1:-1], pitch=one.pitch[1:-1])
+        for one in found
+        if len(one.mel) > TOKEN_FRAMES
+    ]
+
+
 def joined(found: Sequence[Utterance]) -> Utterance:
     """Several in a row, as one text of several sentences: `^` begins but the first."""
     begin = IDS[BEGIN]

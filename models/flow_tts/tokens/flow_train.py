@@ -14,7 +14,7 @@ from models.flow_tts.config import FRAME, RATE, FlowConfig
 from models.flow_tts.flow import conditions
 from models.flow_tts.tokens import recipe
 from models.flow_tts.tokens.config import CHUNK, TokenFlowConfig
-from models.flow_tts.tokens.data import Batch, collate, drawn, tokenised, utterances
+from models.flow_tts.tokens.data import Batch, collate, drawn, shifted, tokenised, utterances
 from models.flow_tts.tokens.flow import TokenFlow
 from models.flow_tts.tokens.losses import floats, melody_losses, squared
 from models.flow_tts.tokens.tokeniser import load_tokeniser
@@ -88,7 +88,8 @@ def main() -> None:
     if arguments.acoustic:
         begin_from(model, arguments.acoustic)
     trainer = Trainer(model, settings, model.plain_config())
-    found, tune = (tokenised(tokeniser, utterances(arguments.pool, split)) for split in ("train", "tune"))
+    heard, unheard = (utterances(arguments.pool, split) for split in ("train", "tune"))
+    found, tune = tokenised(tokeniser, heard + shifted(heard)), tokenised(tokeniser, unheard)
     examples = drawn(found, arguments.batch, recipe.seed_of(arguments, trainer.progress.updates))
     evaluate = tuning.averaged(model, lambda: report(model, collate(tune)))
     trainer.run(map(collate, examples), Objective(model, trainer.progress), evaluate)

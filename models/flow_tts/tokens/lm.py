@@ -13,6 +13,7 @@ from models.common.pages import WholeMemory
 from models.flow_tts.cosyvoice.config import LmSizes
 from models.flow_tts.cosyvoice.ids import Ids, ids_of
 from models.flow_tts.cosyvoice.lm import TokenLm
+from models.flow_tts.tokens.digits import keep_digits, share_digits
 from models.flow_tts.tokens.layouts import Blocks
 
 # End, one in reserve, and fill follow the tokens.
@@ -102,5 +103,7 @@ def load_lm(path: Path) -> tuple[SpeechLm, Blocks]:
     saved = torch.load(path, weights_only=True, map_location="cpu")
     sizes = {name: value for name, value in saved["config"].items() if name != "blocks"}
     model = SpeechLm(LmSizes(**sizes))
+    share_digits(model, model.ids.tokens)
     model.load_state_dict(model.state_dict() | saved["average"])
+    keep_digits(model)
     return model.eval(), Blocks(*saved["config"]["blocks"])

@@ -14,7 +14,8 @@ from models.common.training import Progress, Trainer
 from models.flow_tts import tuning
 from models.flow_tts.tokens import recipe
 from models.flow_tts.tokens.config import TOKENS_A_SECOND, lm_sizes
-from models.flow_tts.tokens.data import Utterance, drawn, tokenised, utterances
+from models.flow_tts.tokens.data import Utterance, drawn, shifted, tokenised, utterances
+from models.flow_tts.tokens.digits import share_digits
 from models.flow_tts.tokens.layouts import IGNORED, Blocks, Sequenced, interleaved, offline
 from models.flow_tts.tokens.lm import SpeechLm, corrupted, loss_of
 from models.flow_tts.tokens.tokeniser import load_tokeniser
@@ -78,9 +79,11 @@ def main() -> None:
     settings = recipe.settings(arguments)
     tokeniser = load_tokeniser(arguments.tokeniser)
     model = SpeechLm(lm_sizes(tokeniser.config.tokens), arguments.dropout)
+    share_digits(model, tokeniser.config.tokens)
     blocks = Blocks(arguments.text_block, arguments.speech_block)
     trainer = Trainer(model, settings, model.plain_config() | {"blocks": [blocks.text, blocks.speech]})
-    found, tune = (tokenised(tokeniser, utterances(arguments.pool, split)) for split in ("train", "tune"))
+    heard, unheard = (utterances(arguments.pool, split) for split in ("train", "tune"))
+    found, tune = tokenised(tokeniser, heard + shifted(heard)), tokenised(tokeniser, unheard)
     examples = drawn(found, arguments.batch, recipe.seed_of(arguments, trainer.progress.updates))
     objective = Objective(model, blocks, arguments.corrupt, trainer.progress)
     trainer.run(examples, objective, tuning.averaged(model, lambda: report(model, blocks, tune)))

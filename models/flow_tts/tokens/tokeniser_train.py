@@ -10,11 +10,11 @@ from models.flow_tts import tuning
 from models.flow_tts.config import FRAME, RATE
 from models.flow_tts.tokens import fsq, recipe
 from models.flow_tts.tokens.config import DIMS, TokeniserConfig
-from models.flow_tts.tokens.data import Batch, Utterance, collate, drawn, tokenised, utterances
+from models.flow_tts.tokens.data import Batch, Utterance, collate, drawn, shifted, tokenised, utterances
 from models.flow_tts.tokens.losses import floats, melody_losses, phone_loss, squared
 from models.flow_tts.tokens.tokeniser import Tokeniser
 
-_OCTAVES, _VOICING, _PHONES = 3.0, 0.2, 0.2
+_OCTAVES, _VOICING, _PHONES = 3.0, 0.2, 1.0
 
 
 def losses(model: Tokeniser, batch: Batch) -> dict[str, Tensor]:
@@ -66,7 +66,8 @@ def main() -> None:
     settings = recipe.settings(arguments)
     model = Tokeniser(TokeniserConfig(dims=arguments.dims))
     trainer = Trainer(model, settings, model.plain_config())
-    found = utterances(arguments.pool, "train")
+    heard = utterances(arguments.pool, "train")
+    found = heard + shifted(heard)
     examples = drawn(found, arguments.batch, recipe.seed_of(arguments, trainer.progress.updates))
     evaluate = tuning.averaged(model, lambda: report(model, arguments.pool))
     trainer.run(map(collate, examples), Objective(model), evaluate)
