@@ -194,6 +194,7 @@ train-voice: $(TRAIN_VENV)/.train ## align the recordings of the speaker, train 
 # Of Debian: flite, espeak-ng.
 evaluate-voice: $(TRAIN_VENV)/.codec-evaluation ## word errors and DNSMOS of the shipped voice beside its speaker, flite and espeak-ng
 	$(TRAIN_BIN)/python -m models.flow_tts.evaluate --data $(DATA) --out $(VOICE)/evaluation
+	$(TRAIN_BIN)/python -m models.flow_tts.evaluate_pieces --data $(DATA) --out $(VOICE)/evaluation
 
 bench-whisper: $(TRAIN_VENV)/.train ## what a chunk costs a streamed Whisper, beside openai-whisper run on the growing buffer
 	mkdir -p $(WHISPER)

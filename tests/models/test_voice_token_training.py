@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
 import re
 import sys
 from collections.abc import Callable
@@ -21,10 +22,10 @@ torch = pytest.importorskip("torch", reason="the workshop's tests need the train
 
 from models.common.training import Progress  # noqa: E402
 from models.flow_tts.config import FRAME, FlowConfig  # noqa: E402
-from models.flow_tts.symbols import IDS  # noqa: E402
+from models.flow_tts.symbols import GAP, IDS, PAUSES  # noqa: E402
 from models.flow_tts.tokens import flow_train, lm_train, speak, tokeniser_train  # noqa: E402
 from models.flow_tts.tokens.config import TokenFlowConfig, TokeniserConfig, lm_sizes  # noqa: E402
-from models.flow_tts.tokens.data import Utterance, collate, drawn, joined, shifted, tokenised, utterances  # noqa: E402
+from models.flow_tts.tokens.data import Utterance, collate, drawn, joined, shifted, tokenised, utterances, words_of  # noqa: E402
 from models.flow_tts.tokens.decoding import Speech  # noqa: E402
 from models.flow_tts.tokens.flow import TokenFlow, load_flow  # noqa: E402
 from models.flow_tts.tokens.layouts import Blocks  # noqa: E402
@@ -88,6 +89,7 @@ def test_shifted_utterances_pair_their_frames_the_other_way(pool: Path) -> None:
         assert torch.equal(other.mel, one.mel[1:-1])
         assert torch.equal(other.pitch, one.pitch[1:-1])
         assert torch.equal(other.phones, one.phones[1:-1])
+        assert int(other.ends[-1]) == len(other.mel)
     assert [len(one.tokens) * 2 for one in tokenised(toy_tokeniser(), shifted(found))] == [
         len(one.mel) - 2 for one in found
     ]
@@ -99,7 +101,38 @@ def test_utterances_in_a_row_are_one_text(pool: Path) -> None:
     assert both.symbols.tolist() == [*first.symbols.tolist(), *second.symbols.tolist()[1:]]
     assert torch.equal(both.tokens, torch.cat([first.tokens, second.tokens]))
     assert len(both.mel) == len(both.phones) == 2 * len(both.tokens)
+    assert both.ends.tolist() == [*first.ends.tolist(), *(second.ends[1:] + len(first.mel)).tolist()]
     assert torch.equal(joined([first]).mel, first.mel)
+
+
+def test_words_are_cut_out_with_what_they_sound_like(pool: Path) -> None:
+    """To the nearest whole token; all words are the utterance, and there may be fewer than were asked for."""
+    whole = tokenised(toy_tokeniser(), utterances(pool, "train"))[0]
+    stops = torch.isin(whole.symbols, torch.tensor([IDS[symbol] for symbol in (GAP, *PAUSES)]))
+    count = int(stops.sum())
+    assert count > 1
+    parts = [words_of(whole, word, 1) for word in range(count)]
+    assert torch.equal(torch.cat([part.symbols for part in parts]), whole.symbols)
+    assert torch.equal(torch.cat([part.tokens for part in parts]), whole.tokens)
+    assert torch.equal(torch.cat([part.mel for part in parts]), whole.mel)
+    assert all(len(part.mel) == len(part.phones) == 2 * len(part.tokens) for part in parts)
+    rest = words_of(whole, 1, 1000)
+    assert torch.equal(rest.symbols, whole.symbols[len(parts[0].symbols) :])
+    shift = len(parts[0].mel)
+    assert torch.equal(rest.ends, whole.ends[len(parts[0].symbols) :] - shift)
+
+
+def test_words_of_several_recordings_are_examples_too(pool: Path) -> None:
+    """Each symbol ends where it sounds, but for half a token at joins."""
+    found = tokenised(toy_tokeniser(), utterances(pool, "train"))
+    for one in itertools.chain(*itertools.islice(drawn(found, 4, 0, mixed=1.0), 5)):
+        assert len(one.mel) == len(one.phones) == len(one.pitch) == 2 * len(one.tokens)
+        assert len(one.symbols) == len(one.ends)
+        pairs = itertools.pairwise([0, *one.ends.tolist()])
+        sounding = [
+            (int(symbol), last) for symbol, (first, last) in zip(one.symbols, pairs, strict=True) if last > first + 2
+        ]
+        assert one.phones[[last - 2 for _, last in sounding]].tolist() == [symbol for symbol, _ in sounding]
 
 
 def test_draws_are_repeatable_and_some_are_joined(pool: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 
 # Against hanging only.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
+playwright.expect.set_options(timeout=PATIENCE_MS)
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -71,9 +72,9 @@ class Visit:
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def has_text(self, identifier: str, text: Any, timeout: int = PATIENCE_MS) -> None:
+    def has_text(self, identifier: str, text: Any) -> None:
         """Wait until the element shows `text` (a string, or a pattern)."""
-        playwright.expect(self.page.locator(f"#{identifier}")).to_have_text(text, timeout=timeout)
+        playwright.expect(self.page.locator(f"#{identifier}")).to_have_text(text)
 
     def state_is(self, text: str) -> None:
         """Wait until the page says that it is in this state."""

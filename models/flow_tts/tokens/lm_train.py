@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--text-block", type=int, default=Blocks.text, help="symbols of a block of text")
     parser.add_argument("--speech-block", type=int, default=Blocks.speech, help="tokens of a block of speech")
     parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--mixed", type=float, default=0.5, help="share of examples of words of several recordings")
     parser.add_argument("--corrupt", type=float, default=0.05, help="share of the tokens given that are others")
     arguments = parser.parse_args()
     settings = recipe.settings(arguments)
@@ -84,7 +85,7 @@ def main() -> None:
     trainer = Trainer(model, settings, model.plain_config() | {"blocks": [blocks.text, blocks.speech]})
     heard, unheard = (utterances(arguments.pool, split) for split in ("train", "tune"))
     found, tune = tokenised(tokeniser, heard + shifted(heard)), tokenised(tokeniser, unheard)
-    examples = drawn(found, arguments.batch, recipe.seed_of(arguments, trainer.progress.updates))
+    examples = drawn(found, arguments.batch, recipe.seed_of(arguments, trainer.progress.updates), arguments.mixed)
     objective = Objective(model, blocks, arguments.corrupt, trainer.progress)
     trainer.run(examples, objective, tuning.averaged(model, lambda: report(model, blocks, tune)))
 
