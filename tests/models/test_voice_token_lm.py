@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,16 @@ from models.flow_tts.tokens.config import LEVELS  # noqa: E402
 from models.flow_tts.tokens.decoding import Limits, Speech  # noqa: E402
 from models.flow_tts.tokens.digits import keep_digits, share_digits  # noqa: E402
 from models.flow_tts.tokens.layouts import Blocks, interleaved, offline  # noqa: E402
-from models.flow_tts.tokens.lm import Past, SpeechLm, corrupted, loss_of, next_logits  # noqa: E402
+from models.flow_tts.tokens.lm import (  # noqa: E402
+    Past,
+    SpeechLm,
+    TaughtLm,
+    begin_from,
+    corrupted,
+    loss_of,
+    next_logits,
+    phone_loss_of,
+)
 from models.flow_tts.tokens.lm_train import collate  # noqa: E402
 from models.flow_tts.tokens.speak import words_of  # noqa: E402
 from tests.models.token_toys import DIMS, LM, TOKENS, toy_lm  # noqa: E402
@@ -209,3 +220,41 @@ def test_tokens_share_what_their_digits_say() -> None:
     assert set(lm.state_dict()) == names
     with pytest.raises(ValueError, match=r"^expected a power of 3 tokens, got 28$"):
         share_digits(lm, 28)
+
+
+def test_phones_are_asked_for_where_tokens_are_foretold() -> None:
+    """In their order, two for each token, in either layout; ends, fills and text are passed over."""
+    lm = TaughtLm(LM).eval()
+    with pytest.raises(RuntimeError, match=r"^expected a call of the model before, got none$"):
+        lm.told()
+    texts, tokens = [[3, 1, 4], [1, 5, 9]], [[0, 7, 3], [5, 8, 1, 6, 2, 4, 9]]
+    phones = [torch.arange(6) + 1, torch.arange(14) + 11]
+    rows = [offline(lm.ids, texts[0], tokens[0]), interleaved(lm.ids, texts[1], tokens[1], Blocks(2, 3))]
+    ids, targets = collate(rows)
+    with torch.no_grad():
+        loss_of(lm, ids, targets)
+        assert lm.told().shape == (*ids.shape, 2, len(SYMBOLS))
+        loss, share = phone_loss_of(lm, targets, phones)
+    assert 2 < float(loss) < 8
+    assert float(share) < 0.5
+    # A head that knows what is right, of rows that say how many tokens came before.
+    right = torch.full((*ids.shape, 2, len(SYMBOLS)), -50.0)
+    for row, wanted in enumerate(phones):
+        places = ((targets[row] >= 0) & (targets[row] < lm.ids.tokens)).nonzero().flatten()
+        for place, (first, second) in zip(places, wanted.view(-1, 2).tolist(), strict=True):
+            right[row, place, 0, first] = right[row, place, 1, second] = 0.0
+    lm.told = lambda: right
+    loss, share = phone_loss_of(lm, targets, phones)
+    assert float(loss) < 1e-6
+    assert float(share) == 1.0
+
+
+def test_a_model_begins_from_what_another_has(tmp_path: Path) -> None:
+    """All but what only one of them has."""
+    other, lm = SpeechLm(LM), TaughtLm(LM)
+    torch.save({"average": other.state_dict()}, tmp_path / "checkpoint.pt")
+    head = lm.phones[1].weight.clone()
+    begin_from(lm, tmp_path / "checkpoint.pt")
+    ids = torch.arange(6)[None]
+    assert torch.equal(lm.eval()(ids), other.eval()(ids))
+    assert torch.equal(lm.phones[1].weight, head)

@@ -1,5 +1,6 @@
 """The language model from symbols to speech tokens, regularised so as not to learn an hour by heart."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from torch.nn import functional
 
 from models.common.layers import additive
 from models.common.pages import WholeMemory
-from models.flow_tts.cosyvoice.config import LmSizes
+from models.flow_tts.cosyvoice.config import TOKEN_FRAMES, LmSizes
 from models.flow_tts.cosyvoice.ids import Ids, ids_of
 from models.flow_tts.cosyvoice.lm import TokenLm
+from models.flow_tts.symbols import SYMBOLS
 from models.flow_tts.tokens.digits import keep_digits, share_digits
 from models.flow_tts.tokens.layouts import Blocks
 
@@ -44,6 +46,29 @@ class SpeechLm(TokenLm):
     def plain_config(self) -> dict[str, Any]:
         """The sizes, as a checkpoint holds them."""
         return asdict(self.sizes)
+
+
+class TaughtLm(SpeechLm):
+    """The same while it is trained: half-way up it must tell which phones the next token says.
+
+    That is most of what text says of speech, and says it with less noise than the token; without it an hour hardly
+    teaches where in the text the speech is.
+    """
+
+    def __init__(self, sizes: LmSizes, dropout: float = 0.0) -> None:
+        super().__init__(sizes, dropout)
+        self.phones = nn.Sequential(nn.LayerNorm(sizes.width), nn.Linear(sizes.width, TOKEN_FRAMES * len(SYMBOLS)))
+        self._middle: Tensor | None = None
+        self.body.layers[(sizes.layers - 1) // 2].register_forward_hook(self._keep)
+
+    def told(self) -> Tensor:
+        """Logits f32[B, T, frames of a token, symbols] of the phones after each id of the last call."""
+        if self._middle is None:
+            raise RuntimeError("expected a call of the model before, got none")
+        return self.phones(self._middle).unflatten(2, (TOKEN_FRAMES, -1)).float()
+
+    def _keep(self, _: nn.Module, __: Any, made: Tensor) -> None:
+        self._middle = made
 
 
 class Past:
@@ -98,12 +123,32 @@ def loss_of(lm: TokenLm, ids: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return loss, ((logits.argmax(2) == targets) & told).sum() / told.sum().clamp_min(1)
 
 
+def phone_loss_of(lm: TaughtLm, targets: Tensor, phones: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean cross entropy of the phones i64[frames] of each row, and the share that is likeliest.
+
+    It is of the last call of `lm`, where the targets i64[B, T] are tokens.
+    """
+    wanted = torch.cat([*phones])
+    says = lm.told()[(targets >= 0) & (targets < lm.ids.tokens)].flatten(0, 1)
+    return functional.cross_entropy(says, wanted), (says.argmax(1) == wanted).float().mean()
+
+
 def load_lm(path: Path) -> tuple[SpeechLm, Blocks]:
     """Read the averaged weights of a checkpoint of `lm_train`, and the blocks that it was trained on."""
     saved = torch.load(path, weights_only=True, map_location="cpu")
     sizes = {name: value for name, value in saved["config"].items() if name != "blocks"}
     model = SpeechLm(LmSizes(**sizes))
     share_digits(model, model.ids.tokens)
-    model.load_state_dict(model.state_dict() | saved["average"])
+    _take(model, saved["average"])
     keep_digits(model)
     return model.eval(), Blocks(*saved["config"]["blocks"])
+
+
+def begin_from(model: SpeechLm, path: Path) -> None:
+    """Take the averaged weights of a checkpoint of `lm_train`, as far as it has them."""
+    _take(model, torch.load(path, weights_only=True, map_location="cpu")["average"])
+
+
+def _take(model: SpeechLm, weights: Mapping[str, Tensor]) -> None:
+    own = model.state_dict()
+    model.load_state_dict(own | {name: value for name, value in weights.items() if name in own})

@@ -17,10 +17,11 @@ from models.flow_tts.tokens.config import TOKENS_A_SECOND, lm_sizes
 from models.flow_tts.tokens.data import Utterance, drawn, shifted, tokenised, utterances
 from models.flow_tts.tokens.digits import share_digits
 from models.flow_tts.tokens.layouts import IGNORED, Blocks, Sequenced, interleaved, offline
-from models.flow_tts.tokens.lm import SpeechLm, corrupted, loss_of
+from models.flow_tts.tokens.lm import SpeechLm, TaughtLm, begin_from, corrupted, loss_of, phone_loss_of
+from models.flow_tts.tokens.losses import floats
 from models.flow_tts.tokens.tokeniser import load_tokeniser
 
-_INTERLEAVED = 0.5
+_INTERLEAVED, _PHONES = 0.5, 1.0
 
 
 def sequenced(model: SpeechLm, one: Utterance, blocks: Blocks, streamed: bool) -> Sequenced:
@@ -42,7 +43,7 @@ def collate(found: Sequence[Sequenced]) -> tuple[Tensor, Tensor]:
 class Objective:
     """The loss of some utterances, whose layouts are drawn for them."""
 
-    def __init__(self, model: SpeechLm, blocks: Blocks, corrupt: float, progress: Progress) -> None:
+    def __init__(self, model: TaughtLm, blocks: Blocks, corrupt: float, progress: Progress) -> None:
         self._model, self._blocks, self._corrupt, self._progress = model, blocks, corrupt, progress
 
     def __call__(self, found: Sequence[Utterance]) -> tuple[Tensor, dict[str, float], float]:
@@ -53,16 +54,19 @@ class Objective:
         ids, targets = collate([sequenced(self._model, one, self._blocks, which) for one, which in chosen])
         ids = corrupted(ids, self._model.ids, self._corrupt, rng)
         loss, right = loss_of(self._model, ids, targets)
+        phones, told = phone_loss_of(self._model, targets, [one.phones for one in found])
         seconds = sum(len(one.tokens) for one in found) / TOKENS_A_SECOND
-        return loss, {"loss": float(loss.detach()), "right": float(right)}, seconds
+        return loss + _PHONES * phones, floats({"loss": loss, "right": right, "phones": phones, "told": told}), seconds
 
 
-def report(model: SpeechLm, blocks: Blocks, tune: Sequence[Utterance]) -> str:
-    """Cross entropy and the share of tokens that are likeliest, on the tuning split in both layouts."""
+def report(model: TaughtLm, blocks: Blocks, tune: Sequence[Utterance]) -> str:
+    """Cross entropy, and the shares of tokens and of phones that are likeliest, on the tuning split in both layouts."""
     parts = {}
     for name, streamed in (("offline", False), ("interleaved", True)):
-        loss, right = loss_of(model, *collate([sequenced(model, one, blocks, streamed) for one in tune]))
-        parts |= {f"{name}_loss": float(loss), f"{name}_right": float(right)}
+        ids, targets = collate([sequenced(model, one, blocks, streamed) for one in tune])
+        loss, right = loss_of(model, ids, targets)
+        _, told = phone_loss_of(model, targets, [one.phones for one in tune])
+        parts |= floats({f"{name}_loss": loss, f"{name}_right": right, f"{name}_told": told})
     return tuning.line(parts)
 
 
@@ -71,6 +75,7 @@ def main() -> None:
     parser = recipe.parser(__doc__, rate=6e-4, batch=12)
     parser.set_defaults(weight_decay=0.1)
     parser.add_argument("--tokeniser", type=Path, required=True, help="checkpoint of tokeniser_train")
+    parser.add_argument("--init", type=Path, help="checkpoint to begin from")
     parser.add_argument("--text-block", type=int, default=Blocks.text, help="symbols of a block of text")
     parser.add_argument("--speech-block", type=int, default=Blocks.speech, help="tokens of a block of speech")
     parser.add_argument("--dropout", type=float, default=0.2)
@@ -79,8 +84,10 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = recipe.settings(arguments)
     tokeniser = load_tokeniser(arguments.tokeniser)
-    model = SpeechLm(lm_sizes(tokeniser.config.tokens), arguments.dropout)
+    model = TaughtLm(lm_sizes(tokeniser.config.tokens), arguments.dropout)
     share_digits(model, tokeniser.config.tokens)
+    if arguments.init:
+        begin_from(model, arguments.init)
     blocks = Blocks(arguments.text_block, arguments.speech_block)
     trainer = Trainer(model, settings, model.plain_config() | {"blocks": [blocks.text, blocks.speech]})
     heard, unheard = (utterances(arguments.pool, split) for split in ("train", "tune"))
