@@ -1,6 +1,6 @@
 """The language model from symbols to speech tokens, regularised so as not to learn an hour by heart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -133,22 +133,19 @@ def phone_loss_of(lm: TaughtLm, targets: Tensor, phones: Sequence[Tensor]) -> tu
     return functional.cross_entropy(says, wanted), (says.argmax(1) == wanted).float().mean()
 
 
+def begin_from(model: TaughtLm, path: Path) -> None:
+    """Take the averaged weights of a checkpoint of `lm_train`; raises `RuntimeError` if it is of another model."""
+    model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
+
+
 def load_lm(path: Path) -> tuple[SpeechLm, Blocks]:
     """Read the averaged weights of a checkpoint of `lm_train`, and the blocks that it was trained on."""
-    saved = torch.load(path, weights_only=True, map_location="cpu")
-    sizes = {name: value for name, value in saved["config"].items() if name != "blocks"}
-    model = SpeechLm(LmSizes(**sizes))
-    share_digits(model, model.ids.tokens)
-    _take(model, saved["average"])
-    keep_digits(model)
-    return model.eval(), Blocks(*saved["config"]["blocks"])
-
-
-def begin_from(model: SpeechLm, path: Path) -> None:
-    """Take the averaged weights of a checkpoint of `lm_train`, as far as it has them."""
-    _take(model, torch.load(path, weights_only=True, map_location="cpu")["average"])
-
-
-def _take(model: SpeechLm, weights: Mapping[str, Tensor]) -> None:
-    own = model.state_dict()
-    model.load_state_dict(own | {name: value for name, value in weights.items() if name in own})
+    config = torch.load(path, weights_only=True, map_location="cpu")["config"]
+    sizes = LmSizes(**{name: value for name, value in config.items() if name != "blocks"})
+    taught, model = TaughtLm(sizes), SpeechLm(sizes)
+    share_digits(taught, taught.ids.tokens)
+    begin_from(taught, path)
+    keep_digits(taught)
+    weights = taught.state_dict()
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
+    return model.eval(), Blocks(*config["blocks"])

@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--text-block", type=int, default=Blocks.text, help="symbols of a block of text")
     parser.add_argument("--speech-block", type=int, default=Blocks.speech, help="tokens of a block of speech")
     parser.add_argument("--dropout", type=float, default=0.2)
-    parser.add_argument("--mixed", type=float, default=0.5, help="share of examples of words of several recordings")
+    parser.add_argument("--mixed", type=float, default=0.7, help="share of examples of words of several recordings")
     parser.add_argument("--corrupt", type=float, default=0.05, help="share of the tokens given that are others")
     arguments = parser.parse_args()
     settings = recipe.settings(arguments)
