@@ -128,7 +128,7 @@ def phone_loss_of(lm: TaughtLm, targets: Tensor, phones: Sequence[Tensor]) -> tu
 
     It is of the last call of `lm`, where the targets i64[B, T] are tokens.
     """
-    wanted = torch.cat([*phones])
+    wanted = torch.cat(list(phones))
     says = lm.told()[(targets >= 0) & (targets < lm.ids.tokens)].flatten(0, 1)
     return functional.cross_entropy(says, wanted), (says.argmax(1) == wanted).float().mean()
 
@@ -140,11 +140,12 @@ def begin_from(model: TaughtLm, path: Path) -> None:
 
 def load_lm(path: Path) -> tuple[SpeechLm, Blocks]:
     """Read the averaged weights of a checkpoint of `lm_train`, and the blocks that it was trained on."""
-    config = torch.load(path, weights_only=True, map_location="cpu")["config"]
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    config = saved["config"]
     sizes = LmSizes(**{name: value for name, value in config.items() if name != "blocks"})
     taught, model = TaughtLm(sizes), SpeechLm(sizes)
     share_digits(taught, taught.ids.tokens)
-    begin_from(taught, path)
+    taught.load_state_dict(saved["average"])
     keep_digits(taught)
     weights = taught.state_dict()
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
